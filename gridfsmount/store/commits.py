@@ -1,0 +1,329 @@
+"""Changes that span several documents, each in an order that can lose no data.
+
+Where the deployment has transactions, a rename over an existing name is one. Everything else is
+ordered so that a crash after any step leaves either the old or the new state visible, and at
+worst something for `check` and the sweep to find: a trash entry for a live content, a content
+without a name, a filename that lags behind.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from pymongo import ReadPreference
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from gridfsmount.core.model import UNSORTED, Content, ContentId, Inode, Kind, Name, Node
+from gridfsmount.errors import (
+    AlreadyExists,
+    Conflict,
+    Damaged,
+    DirectoryNotEmpty,
+    LakeError,
+    NotFound,
+)
+from gridfsmount.store.connection import DURABLE, Connection
+from gridfsmount.store.contents import Contents
+from gridfsmount.store.leases import Leases
+from gridfsmount.store.trash import Trash
+from gridfsmount.store.tree import Tree
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_LINKS: Final = 1000
+"""Hard links of one file: all names are in one document."""
+
+
+class Commits:
+    """Creation, removal, renaming of nodes, and the commit of contents."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        tree: Tree,
+        contents: Contents,
+        trash: Trash,
+        leases: Leases,
+    ) -> None:
+        """Combine the collections of one lake."""
+        self._connection = connection
+        self._tree = tree
+        self._contents = contents
+        self._trash = trash
+        self._leases = leases
+
+    def create(self, node: Node) -> None:
+        """Add a node below an existing directory.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            NotFound: the directory was removed meanwhile.
+        """
+        self._tree.insert(node)
+        if node.parent not in self._tree.existing([node.parent]):
+            self._tree.discard(node.inode)
+            raise NotFound(f"inode {node.parent}")
+
+    def add_link(self, node: Node, name: Name) -> Node:
+        """Give a file one more name."""
+        linked = self._tree.set_names(node, (*node.names, name), time.time_ns())
+        if name.parent not in self._tree.existing([name.parent]):
+            self._tree.set_names(linked, node.names, time.time_ns())
+            raise NotFound(f"inode {name.parent}")
+        return linked
+
+    def unlink(self, node: Node, name: Name) -> Node | None:
+        """Take one name from anything but a directory; returns what is left of the node.
+
+        Raises:
+            Conflict: the node changed meanwhile.
+        """
+        rest = tuple(each for each in node.names if each != name)
+        if rest:
+            left = self._tree.set_names(node, rest, time.time_ns())
+            if node.content is not None and node.names[0] == name:
+                self._retell(left)
+            return left
+        if node.content is not None:
+            self._trash.announce(node.content, self._path(name))
+        self._tree.delete(node)
+        if node.content is not None:
+            self._trash.settle(node.content)
+        return None
+
+    def rename(
+        self, node: Node, old: Name, new: Name, target: Node | None, version: Inode | None
+    ) -> Node:
+        """Give a node another name, in place of `target` if that is there.
+
+        Args:
+            node: what is renamed; never the same as `target`.
+            old: the name it gives up.
+            new: the name it takes.
+            target: what has that name now: empty, if it is a directory.
+            version: the version that `new` lies in; None leaves the node's as it is.
+
+        Raises:
+            Conflict, AlreadyExists: something changed meanwhile; look again.
+            DirectoryNotEmpty: `target` is a directory with entries.
+            NotFound: the new directory was removed meanwhile.
+        """
+        old_path = self._path(old)
+        names = tuple(new if each == old else each for each in node.names)
+        now = time.time_ns()
+        if target is None:
+            renamed = self._tree.set_names(node, names, now, version=version)
+            if new.parent not in self._tree.existing([new.parent]):
+                self._tree.set_names(renamed, node.names, now, version=node.version)
+                raise NotFound(f"inode {new.parent}")
+        else:
+            renamed = self._replace(node, names, new, target, version, now)
+        self._tell(renamed, old_path)
+        return renamed
+
+    def exchange(self, one: Node, one_name: Name, other: Node, other_name: Name) -> None:
+        """Swap the names of two nodes of one version."""
+        one_path, other_path = self._path(one_name), self._path(other_name)
+        now = time.time_ns()
+
+        def swap(session: ClientSession | None) -> tuple[Node, Node]:
+            parked = self._tree.park(other, other_name, (other_name, one_name), session)
+            first = self._tree.set_names(
+                one, _swapped(one, one_name, other_name), now, session=session
+            )
+            names = (*(n for n in parked.names if n.parent != 0), one_name)
+            return first, self._tree.set_names(parked, names, now, session=session)
+
+        first, second = self._atomically(swap)
+        # Through a third name, so that the two folders' contents do not mix.
+        aside = f"{one_path}~{one.inode}"
+        self._contents.rename_folder(one_path, aside)
+        self._tell(second, other_path)
+        self._contents.rename_folder(aside, other_path)
+        self._tell(first, other_path)
+
+    def commit(
+        self,
+        inode: Inode,
+        content: Content | None,
+        replaced: ContentId | None,
+        mtime_ns: int,
+        clear_mode: int,
+    ) -> Node | None:
+        """Publish a content whose chunks are all there, and make it the node's.
+
+        Args:
+            inode: the file.
+            content: the new content; None for an empty file.
+            replaced: the content that the node has, as far as the writer knows.
+            mtime_ns: time of the last write.
+            clear_mode: permission bits that writing takes away (set-user-ID and the like).
+
+        Returns:
+            The node, or None when its last name is gone: then nothing was published.
+
+        Raises:
+            Damaged: the lease expired, and the chunks were swept away.
+        """
+        path = self._tree.path(inode)
+        if path is None:
+            return None
+        if content is not None:
+            if not self._leases.confirm(content.id):
+                raise Damaged(f"{path}: the upload was idle for too long and was given up")
+            self._contents.publish(content, path)
+        if replaced is not None:
+            self._trash.announce(replaced, path)
+        shown = self._tree.show(inode, content, mtime_ns, clear_mode)
+        if shown is None:
+            if content is not None:
+                self._contents.hide(content.id)  # its chunks serve the handles that are open
+            return None
+        before, node = shown
+        if before is not None and before != replaced:
+            # Another machine committed in between: the last commit wins.
+            self._trash.announce(before, path)
+            self._trash.settle(before)
+        if replaced is not None:
+            self._trash.settle(replaced)
+        if content is not None:
+            self._leases.finish(content.id)
+        return node
+
+    def abandon(self, content: ContentId) -> None:
+        """Remove the chunks of a content that will not be published, then its lease."""
+        self._contents.erase(content)
+        self._leases.finish(content)
+
+    def sweep_leases(self) -> None:
+        """Remove what writers that died have left."""
+        for content in self._leases.seize_expired():
+            if not self._tree.by_content(content, limit=1):
+                self._contents.erase(content)
+            self._leases.finish(content)
+        self._leases.release_finished()
+
+    def recover(self) -> None:
+        """Finish or undo renames that a crash interrupted (without transactions only)."""
+        for node, homes in self._tree.parked():
+            kept = tuple(each for each in node.names if each.parent != 0)
+            for home in homes:
+                try:
+                    self._tree.set_names(node, (*kept, home), node.ctime_ns)
+                except (AlreadyExists, Conflict):
+                    continue
+                log.warning("put %r back after an interrupted rename", home.name)
+                break
+            else:
+                self._drop_parked(node, kept)
+
+    def _drop_parked(self, node: Node, kept: Sequence[Name]) -> None:
+        if kept:
+            self._tree.set_names(node, kept, node.ctime_ns)
+            return
+        if node.content is not None:
+            self._trash.announce(node.content, node.names[0].name)
+        self._tree.delete(node)
+        if node.content is not None:
+            self._trash.settle(node.content)
+
+    def _replace(
+        self,
+        node: Node,
+        names: tuple[Name, ...],
+        new: Name,
+        target: Node,
+        version: Inode | None,
+        now: int,
+    ) -> Node:
+        last = len(target.names) == 1
+        if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode):
+            raise DirectoryNotEmpty(new.name)
+        if last and target.content is not None:
+            self._trash.announce(target.content, self._path(new))
+
+        def replace(session: ClientSession | None) -> Node:
+            parked = self._tree.park(target, new, (new,), session)
+            renamed = self._tree.set_names(node, names, now, version=version, session=session)
+            if last:
+                if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
+                    raise DirectoryNotEmpty(new.name)
+                self._tree.delete(parked, session)
+            else:
+                rest = tuple(each for each in target.names if each != new)
+                self._tree.set_names(parked, rest, now, session=session)
+            return renamed
+
+        renamed = self._atomically(replace)
+        if last and target.content is not None:
+            self._trash.settle(target.content)
+        return renamed
+
+    def _atomically(self, work: Callable[[ClientSession | None], T]) -> T:
+        """Run `work` in a transaction; without those, put back what it set aside if it fails."""
+        if not self._connection.deployment.transactions:
+            try:
+                return work(None)
+            except LakeError:
+                self.recover()
+                raise
+        failure: LakeError | None = None
+
+        def attempt(session: ClientSession) -> T:
+            nonlocal failure
+            try:
+                return work(session)
+            except LakeError as error:
+                failure = error
+                cause = error.__cause__
+                if isinstance(cause, PyMongoError):
+                    raise cause from None  # the driver decides whether to try again
+                raise
+
+        try:
+            with (
+                self._connection.seam.operation("rename"),
+                self._connection.client.start_session() as session,
+            ):
+                return session.with_transaction(
+                    attempt,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=DURABLE,
+                    read_preference=ReadPreference.PRIMARY,
+                )
+        except LakeError as error:
+            if (
+                failure is not None
+                and failure is not error
+                and error.__cause__ is failure.__cause__
+            ):
+                raise failure from error.__cause__
+            raise
+
+    def _path(self, name: Name) -> str:
+        folder = self._tree.path(name.parent)
+        return f"{folder}/{name.name}" if folder else name.name
+
+    def _tell(self, node: Node, old_path: str) -> None:
+        """Let drivers see a renamed node under its new path."""
+        path = self._tree.path(node.inode)
+        if path is None:
+            return
+        if node.kind is Kind.DIRECTORY:
+            self._contents.rename_folder(old_path, path)
+        elif node.content is not None and node.version != UNSORTED:
+            self._contents.rename(node.content, path)
+
+    def _retell(self, node: Node) -> None:
+        path = self._tree.path(node.inode)
+        if path is not None and node.content is not None:
+            self._contents.rename(node.content, path)
+
+
+def _swapped(node: Node, old: Name, new: Name) -> tuple[Name, ...]:
+    return tuple(new if each == old else each for each in node.names)

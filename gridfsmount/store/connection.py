@@ -1,0 +1,177 @@
+"""A connection to any MongoDB deployment, and the facts about it that the lake depends on."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import ConfigurationError, InvalidName, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from gridfsmount import __version__
+from gridfsmount.errors import ConfigError, ConnectError
+from gridfsmount.store.encoding import CODEC, Document
+from gridfsmount.store.rights import may_write
+from gridfsmount.store.seam import Seam
+
+log = logging.getLogger(__name__)
+
+DEFAULT_DATABASE: Final = "lake"
+"""When the URI names none."""
+
+DURABLE: Final = pymongo.WriteConcern("majority", j=True)
+"""A commit survives fail-over and power loss: measured 1.3 ms against 0.5 ms for `w: 1`."""
+
+ACKNOWLEDGED: Final = pymongo.WriteConcern(1)
+"""For writes whose loss costs nothing but disk space until the next check."""
+
+CONNECT_DEADLINE: Final = 10.0
+"""Seconds to find a server at start; afterwards the operations' own deadline holds."""
+
+COLLECTIONS: Final = ("files", "chunks", "tree", "uploads", "trash", "lake")
+
+_BAD_CREDENTIALS: Final = frozenset({18, 8000})  # AuthenticationFailed, AtlasError
+_UNAUTHORIZED: Final = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What kind of deployment answers, and what the user may do there."""
+
+    address: str
+    """Hosts, without credentials."""
+    database: str
+    bucket: str
+    kind: str
+    """"standalone", "replica set" or "sharded cluster"."""
+    writable: bool
+    version: str
+
+    @property
+    def transactions(self) -> bool:
+        """Whether transactions and change streams are available."""
+        return self.kind != "standalone"
+
+    def __str__(self) -> str:
+        return f"{self.address}/{self.database}.{self.bucket}"
+
+
+class Connection:
+    """The collections of one lake, each with the concerns that the promises need."""
+
+    def __init__(
+        self, client: pymongo.MongoClient[Document], deployment: Deployment, seam: Seam
+    ) -> None:
+        """Wrap a client that has been checked by `connect`."""
+        self.client = client
+        self.deployment = deployment
+        self.seam = seam
+        codec: CodecOptions[Document] = CODEC
+        self.database: Database[Document] = client.get_database(
+            deployment.database,
+            codec_options=codec,
+            # The primary alone knows the newest commit; secondaries serve sealed contents later.
+            read_preference=pymongo.ReadPreference.PRIMARY,
+            write_concern=DURABLE,
+            read_concern=ReadConcern("local"),
+        )
+
+    def collection(self, name: str) -> Collection[Document]:
+        """A collection of the lake, by its short name."""
+        return self.database[f"{self.deployment.bucket}.{name}"]
+
+    def acknowledged(self, name: str) -> Collection[Document]:
+        """The same, for writes that need not be durable before they return."""
+        return self.collection(name).with_options(write_concern=ACKNOWLEDGED)
+
+    def close(self) -> None:
+        """End all connections."""
+        self.client.close()
+
+
+def connect(uri: str, *, bucket: str, deadline: float) -> Connection:
+    """Connect and find out what answers.
+
+    Args:
+        uri: a `mongodb://` or `mongodb+srv://` address; its options are kept.
+        bucket: prefix of the collections.
+        deadline: seconds for every later operation.
+
+    Raises:
+        ConfigError: the address or the bucket name makes no sense.
+        ConnectError: no server answers in time, or it refuses the credentials.
+    """
+    client, name = _client(uri)
+    address = _address(client)
+    try:
+        with pymongo.timeout(CONNECT_DEADLINE):
+            hello = client.admin.command("hello")
+            status = client.admin.command("connectionStatus", showPrivileges=True)
+            version = str(client.admin.command("buildInfo")["version"])
+            _check_bucket(client[name], bucket)
+    except InvalidName as error:
+        client.close()
+        raise ConfigError(f"{bucket!r} cannot be a bucket's name: {error}") from error
+    except PyMongoError as error:
+        client.close()
+        raise ConnectError(_refusal(address, error)) from error
+    collections = [f"{bucket}.{each}" for each in COLLECTIONS]
+    deployment = Deployment(
+        address=address,
+        database=name,
+        bucket=bucket,
+        kind=_kind(hello),
+        writable=bool(hello.get("isWritablePrimary")) and may_write(status, name, collections),
+        version=version,
+    )
+    return Connection(client, deployment, Seam(deadline))
+
+
+def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
+    try:
+        client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+            uri,
+            appname=f"gridfsmount {__version__}",
+            tz_aware=True,
+            document_class=dict,
+        )
+        return client, client.get_default_database(DEFAULT_DATABASE).name
+    except (ConfigurationError, InvalidName, ValueError, TypeError) as error:
+        # pymongo quotes pieces of the address: with credentials in it, its words may be a secret.
+        reason = "check its spelling" if "@" in uri else str(error)
+        raise ConfigError(
+            "the address is not a MongoDB URI (mongodb://[user:password@]host[:port]/database): "
+            f"{reason}"
+        ) from error
+
+
+def _check_bucket(database: Database[Document], bucket: str) -> None:
+    if not bucket:
+        raise InvalidName("it is empty")
+    _ = database[f"{bucket}.files"]
+
+
+def _address(client: pymongo.MongoClient[Document]) -> str:
+    seeds: Any = client.topology_description.server_descriptions()
+    return ",".join(sorted(host if port is None else f"{host}:{port}" for host, port in seeds))
+
+
+def _kind(hello: Document) -> str:
+    if hello.get("msg") == "isdbgrid":
+        return "sharded cluster"
+    return "replica set" if "setName" in hello else "standalone"
+
+
+def _refusal(address: str, error: PyMongoError) -> str:
+    if isinstance(error, OperationFailure):
+        if error.code in _BAD_CREDENTIALS:
+            return (
+                f"the server at {address} refuses the user name or the password "
+                "(the user may also live in another database: add ?authSource=...)"
+            )
+        if error.code == _UNAUTHORIZED:
+            return f"the server at {address} wants a user and a password: {error}"
+    return f"no server answered at {address} within {CONNECT_DEADLINE:.0f} s: {error}"

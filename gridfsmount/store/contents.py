@@ -1,0 +1,247 @@
+"""`fs.files` and `fs.chunks`: contents, written by the letter of the GridFS specification.
+
+Source: "GridFS Spec" of the MongoDB driver specifications. The files document comes last when a
+content is made and goes first when it is removed, so that no driver ever sees half of one.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import bson
+from bson import Binary, Int64
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from xxhash import xxh3_64_digest
+
+from gridfsmount.core.chunks import chunk_length, packed_hash
+from gridfsmount.core.model import Content, ContentId
+from gridfsmount.errors import Damaged
+from gridfsmount.store.connection import Connection
+from gridfsmount.store.encoding import (
+    CONTENT_FORMAT,
+    Document,
+    content_id,
+    content_key,
+    decode_content,
+    encode_content,
+)
+
+log = logging.getLogger(__name__)
+
+_DUPLICATE: Final = 11000
+
+
+class Contents:
+    """The contents of a lake."""
+
+    def __init__(self, connection: Connection, writer: str) -> None:
+        """Work on the lake of `connection`; `writer` names this mount in what it writes."""
+        self._seam = connection.seam
+        self._files = connection.collection("files")
+        self._chunks = connection.collection("chunks")
+        self._writer = writer
+
+    @staticmethod
+    def new_id() -> ContentId:
+        """Identity for a content that is about to be written."""
+        return content_id(bson.ObjectId())
+
+    def get(self, content: ContentId) -> Content:
+        """What the files document says of a content.
+
+        Raises:
+            Damaged: there is no such document, or it makes no sense.
+        """
+        with self._seam.operation(f"read content {content}"):
+            document = self._files.find_one({"_id": {"$eq": content_key(content)}})
+        if document is None:
+            raise Damaged(f"content {content}: its files document is missing")
+        return decode_content(document)
+
+    def exists(self, content: ContentId) -> bool:
+        """Whether there is a files document."""
+        with self._seam.operation(f"look for content {content}"):
+            found = self._files.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
+        return found is not None
+
+    def read(self, content: Content, first: int, past: int) -> list[bytes]:
+        """Chunks `first` up to, not including, `past`, each checked.
+
+        Raises:
+            Damaged: a chunk is missing, doubled, of the wrong length, or altered.
+        """
+        with self._seam.operation(f"read chunks {first} to {past - 1} of content {content.id}"):
+            documents = list(
+                self._chunks.find(
+                    {
+                        "files_id": {"$eq": content_key(content.id)},
+                        "n": {"$gte": first, "$lt": past},
+                    },
+                    {"_id": 0, "n": 1, "data": 1},
+                ).sort("n", 1)
+            )
+        chunks = [_check(content, n, each) for n, each in _pair(content, first, past, documents)]
+        return chunks
+
+    def put_chunks(self, content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> None:
+        """Write chunks of a content that is not published yet; a number may come again."""
+        key = content_key(content)
+        documents = [
+            {"_id": bson.ObjectId(), "files_id": key, "n": n, "data": Binary(data)}
+            for n, data in chunks
+        ]
+        with self._seam.operation(f"write {len(chunks)} chunks of content {content}"):
+            try:
+                self._chunks.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                # Written before: by an attempt whose answer was lost, or with older bytes.
+                failures = error.details["writeErrors"]
+                if any(each["code"] != _DUPLICATE for each in failures):
+                    raise
+                self._replace([documents[each["index"]] for each in failures])
+
+    def _replace(self, documents: Iterable[Document]) -> None:
+        self._chunks.bulk_write(
+            [
+                ReplaceOne(
+                    {"files_id": {"$eq": each["files_id"]}, "n": each["n"]},
+                    {"files_id": each["files_id"], "n": each["n"], "data": each["data"]},
+                    upsert=True,
+                )
+                for each in documents
+            ]
+        )
+
+    def copy_chunks(
+        self, source: ContentId, target: ContentId, ranges: Sequence[tuple[int, int]]
+    ) -> None:
+        """Copy ranges of chunks, `(first, past the last)`, inside the server."""
+        if not ranges:
+            return
+        pipeline: list[Document] = [
+            {
+                "$match": {
+                    "files_id": {"$eq": content_key(source)},
+                    "$or": [{"n": {"$gte": first, "$lt": past}} for first, past in ranges],
+                }
+            },
+            {"$set": {"files_id": {"$literal": content_key(target)}, "n": {"$toInt": "$n"}}},
+            {"$unset": "_id"},
+            {
+                "$merge": {
+                    "into": self._chunks.name,
+                    "on": ["files_id", "n"],
+                    "whenMatched": "replace",
+                    "whenNotMatched": "insert",
+                }
+            },
+        ]
+        # As long as the bytes take: 60 MiB were copied in 0.2 s.
+        with self._seam.operation(f"copy chunks of content {source}", factor=20):
+            self._chunks.aggregate(pipeline)
+
+    def trim_chunks(self, content: ContentId, count: int) -> None:
+        """Remove the chunks from number `count` on, of a content that is not published yet."""
+        with self._seam.operation(f"trim content {content}"):
+            self._chunks.delete_many(
+                {"files_id": {"$eq": content_key(content)}, "n": {"$gte": count}}
+            )
+
+    def publish(self, content: Content, path: str) -> None:
+        """Write the files document: from now on every driver sees the content at `path`."""
+        document: Document = {
+            "_id": content_key(content.id),
+            "length": Int64(content.length),
+            "chunkSize": content.chunk_size,
+            "uploadDate": datetime.now(UTC),
+            "filename": path,
+            "metadata": {
+                "lake": {
+                    "format": CONTENT_FORMAT,
+                    "filename": path,
+                    "writer": self._writer,
+                    **encode_content(content),
+                }
+            },
+        }
+        with self._seam.operation(f"publish {path}"):
+            try:
+                self._files.insert_one(document)
+            except DuplicateKeyError:
+                # An attempt whose answer was lost had arrived; the path may have changed since.
+                self._files.replace_one({"_id": {"$eq": document["_id"]}}, document)
+
+    def file_document(self, content: ContentId) -> Document | None:
+        """The raw files document, to be kept in the trash."""
+        with self._seam.operation(f"read content {content}"):
+            return self._files.find_one({"_id": {"$eq": content_key(content)}})
+
+    def hide(self, content: ContentId) -> None:
+        """Remove the files document: no driver sees the content any more; its chunks stay."""
+        with self._seam.operation(f"hide content {content}"):
+            self._files.delete_one({"_id": {"$eq": content_key(content)}})
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Put a hidden files document back, if it is not there."""
+        with self._seam.operation("restore a content"):
+            try:
+                self._files.insert_one(dict(document))
+            except DuplicateKeyError:
+                log.debug("content %s was there already", document.get("_id"))
+
+    def erase(self, content: ContentId) -> None:
+        """Remove a content for good, the files document first."""
+        self.hide(content)
+        self.trim_chunks(content, 0)
+
+    def rename(self, content: ContentId, path: str) -> None:
+        """Tell drivers the new path of one content."""
+        with self._seam.operation(f"rename content {content}"):
+            self._files.update_one(
+                {"_id": {"$eq": content_key(content)}}, [_set_filename({"$literal": path})]
+            )
+
+    def rename_folder(self, old: str, new: str) -> None:
+        """Tell drivers the new paths of all contents below a folder."""
+        rest = {"$substrBytes": ["$filename", len(old.encode()), {"$strLenBytes": "$filename"}]}
+        path = {"$concat": [{"$literal": new}, rest]}
+        with self._seam.operation(f"rename contents below {old}", factor=20):
+            self._files.update_many(
+                {
+                    # "0" is the character after "/": a range on the standard index.
+                    "filename": {"$gte": f"{old}/", "$lt": f"{old}0"},
+                    "metadata.lake.format": {"$exists": True},
+                },
+                [_set_filename(path)],
+            )
+
+
+def _set_filename(expression: Document) -> Document:
+    # The copy tells a rename of ours from one that a driver made.
+    return {"$set": {"filename": expression, "metadata.lake.filename": expression}}
+
+
+def _pair(
+    content: Content, first: int, past: int, documents: Sequence[Document]
+) -> Iterator[tuple[int, Document]]:
+    for index, n in enumerate(range(first, past)):
+        if index >= len(documents) or documents[index].get("n") != n:
+            raise Damaged(f"content {content.id}: chunk {n} is missing")
+        yield n, documents[index]
+    if len(documents) > past - first:
+        raise Damaged(f"content {content.id}: chunk {documents[-1].get('n')} is there twice")
+
+
+def _check(content: Content, n: int, document: Document) -> bytes:
+    data = document.get("data")
+    if not isinstance(data, bytes):
+        raise Damaged(f"content {content.id}: chunk {n} holds no bytes")
+    expected = chunk_length(n, content.length, content.chunk_size)
+    if len(data) != expected:
+        raise Damaged(f"content {content.id}: chunk {n} has {len(data)} bytes, not {expected}")
+    known = packed_hash(content.chunk_xxh3, n)
+    if known is not None and xxh3_64_digest(data) != known:
+        raise Damaged(f"content {content.id}: chunk {n} was altered")
+    return data

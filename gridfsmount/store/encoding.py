@@ -1,0 +1,233 @@
+"""Documents to domain values and back.
+
+What the lake writes is exact; what it reads is checked, since any client may have written it: a
+document that makes no sense is `Damaged`, never a crash.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import bson
+from bson import Binary, Decimal128, Int64
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+
+from gridfsmount.core.model import (
+    NO_FOLDER,
+    Content,
+    ContentId,
+    Inode,
+    Kind,
+    Name,
+    Node,
+    State,
+)
+from gridfsmount.core.names import MAX_NAME_BYTES
+from gridfsmount.errors import Damaged
+
+Document: TypeAlias = dict[str, Any]
+
+# Legacy UUIDs come back as they were stored; a string that is not UTF-8 must not spoil a batch.
+CODEC: Final[CodecOptions[Document]] = CodecOptions(
+    document_class=dict,
+    tz_aware=True,
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
+    unicode_decode_error_handler="surrogateescape",
+)
+
+CONTENT_FORMAT: Final = 1
+"""`metadata.lake.format` of contents: also the marker that tells ours from foreign ones."""
+
+_MAX_INT64: Final = (1 << 63) - 1
+_MAX_CHUNK_SIZE: Final = (1 << 31) - 1
+
+
+def content_id(value: object) -> ContentId:
+    """Identity of the content whose `_id` is `value`."""
+    return ContentId(bson.encode({"": value}, codec_options=CODEC), _printable(value))
+
+
+def content_key(content: ContentId) -> Any:
+    """The `_id` that a content identity stands for."""
+    return bson.decode(content.bson, codec_options=CODEC)[""]
+
+
+def decode_content(document: Mapping[str, Any]) -> Content:
+    """A content from its `fs.files` document.
+
+    Raises:
+        Damaged: no usable length or chunk size.
+    """
+    identity = content_id(document.get("_id"))
+    length = _integer(document.get("length"))
+    chunk_size = _integer(document.get("chunkSize"))
+    if length is None or not 0 <= length <= _MAX_INT64:
+        raise Damaged(f"content {identity}: length is {document.get('length')!r}")
+    if length == 0 and chunk_size is None:
+        chunk_size = 1
+    if chunk_size is None or not 1 <= chunk_size <= _MAX_CHUNK_SIZE:
+        raise Damaged(f"content {identity}: chunkSize is {document.get('chunkSize')!r}")
+    lake = lake_metadata(document)
+    return Content(
+        identity, length, chunk_size, _digest(lake.get("sha256")), _bytes(lake.get("chunk_xxh3"))
+    )
+
+
+def encode_content(content: Content) -> Document:
+    """The fields of `metadata.lake` that describe a content's bytes."""
+    fields: Document = {}
+    if content.sha256 is not None:
+        fields["sha256"] = content.sha256.hex()
+    if content.chunk_xxh3 is not None:
+        fields["chunk_xxh3"] = Binary(content.chunk_xxh3)
+    return fields
+
+
+def lake_metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Our own fields of an `fs.files` document; empty for a foreign one."""
+    metadata = document.get("metadata")
+    lake = metadata.get("lake") if isinstance(metadata, Mapping) else None
+    return lake if isinstance(lake, Mapping) else {}
+
+
+def encode_name(name: Name) -> Document:
+    """One element of `names`."""
+    return {"parent": Int64(name.parent), "name": name.name}
+
+
+def encode_xattrs(xattrs: Mapping[str, bytes]) -> list[Document]:
+    """Extended attributes as a list: their names have dots, which field names should not."""
+    return [{"name": name, "value": Binary(value)} for name, value in sorted(xattrs.items())]
+
+
+def encode_node(node: Node) -> Document:
+    """The `fs.tree` document of a node; fields that say nothing are left out."""
+    document: Document = {
+        "_id": Int64(node.inode),
+        "names": [encode_name(name) for name in node.names],
+        "kind": node.kind.value,
+        "mode": node.mode,
+        "uid": node.uid,
+        "gid": node.gid,
+        "mtime_ns": Int64(node.mtime_ns),
+        "ctime_ns": Int64(node.ctime_ns),
+        "rev": Int64(node.rev),
+    }
+    if node.atime_ns is not None:
+        document["atime_ns"] = Int64(node.atime_ns)
+    if node.kind is Kind.FILE:
+        document["size"] = Int64(node.size)
+    if node.content is not None:
+        document["content"] = content_key(node.content)
+    if node.kind is Kind.SYMLINK:
+        document["target"] = node.target
+    if node.xattrs:
+        document["xattrs"] = encode_xattrs(node.xattrs)
+    if node.version is not None:
+        document["version"] = Int64(node.version)
+    if node.state is not None:
+        document["state"] = node.state.value
+        document["created_ns"] = Int64(node.created_ns)
+    return document
+
+
+def decode_node(document: Mapping[str, Any]) -> Node:
+    """A node from its `fs.tree` document.
+
+    Raises:
+        Damaged: a field is missing or of the wrong type.
+    """
+    try:
+        content = document.get("content")
+        version = document.get("version")
+        state = document.get("state")
+        return Node(
+            inode=Inode(_need(document, "_id", low=1)),
+            kind=Kind(document["kind"]),
+            names=tuple(_decode_name(name) for name in _list(document["names"])),
+            mode=_optional(document, "mode", 0o7777),
+            uid=_optional(document, "uid", 0xFFFFFFFF),
+            gid=_optional(document, "gid", 0xFFFFFFFF),
+            mtime_ns=_need(document, "mtime_ns", low=-_MAX_INT64),
+            ctime_ns=_need(document, "ctime_ns", low=-_MAX_INT64),
+            atime_ns=_optional(document, "atime_ns", _MAX_INT64, low=-_MAX_INT64),
+            size=_optional(document, "size", _MAX_INT64) or 0,
+            content=None if content is None else content_id(content),
+            target=_text(document.get("target", "")),
+            xattrs={
+                _text(item["name"]): bytes(item["value"])
+                for item in _list(document.get("xattrs", []))
+            },
+            version=None if version is None else Inode(_need(document, "version")),
+            state=None if state is None else State(state),
+            created_ns=_optional(document, "created_ns", _MAX_INT64) or 0,
+            rev=_optional(document, "rev", _MAX_INT64) or 0,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(
+            f"node {_printable(document.get('_id'))} of the tree is malformed: {error}"
+        ) from error
+
+
+def _decode_name(document: Mapping[str, Any]) -> Name:
+    name, parent = _text(document["name"]), Inode(_need(document, "parent"))
+    raw = name.encode()  # a lone surrogate is no UTF-8: a ValueError, like the rest
+    if parent != NO_FOLDER and (
+        name in ("", ".", "..") or "/" in name or "\0" in name or len(raw) > MAX_NAME_BYTES
+    ):
+        raise ValueError(f"a name cannot be {name[:300]!r}")
+    return Name(parent, name)
+
+
+def _printable(value: object) -> str:
+    text = str(value) if isinstance(value, (str, int, bson.ObjectId)) else repr(value)
+    return text.encode("ascii", "backslashreplace").decode()[:200]
+
+
+def _integer(value: object) -> int | None:
+    """A whole number of any BSON type; None for all else."""
+    if isinstance(value, Decimal128):
+        number = value.to_decimal()
+        return int(number) if number.is_finite() and number == int(number) else None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _need(document: Mapping[str, Any], field: str, *, low: int = 0) -> int:
+    value = _integer(document[field])
+    if value is None or not low <= value <= _MAX_INT64:
+        raise ValueError(f"{field} is {document[field]!r}")
+    return value
+
+
+def _optional(document: Mapping[str, Any], field: str, high: int, *, low: int = 0) -> int | None:
+    if document.get(field) is None:
+        return None
+    value = _need(document, field, low=low)
+    if value > high:
+        raise ValueError(f"{field} is {value}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def _bytes(value: object) -> bytes | None:
+    return bytes(value) if isinstance(value, bytes) else None
+
+
+def _digest(value: object) -> bytes | None:
+    try:
+        return bytes.fromhex(value) if isinstance(value, str) and len(value) == 64 else None
+    except ValueError:
+        return None

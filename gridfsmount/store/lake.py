@@ -1,0 +1,189 @@
+"""Opening a lake: its format, its indexes, its fixed folders, and all its collections together."""
+
+import logging
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import pymongo
+from bson import Int64
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from gridfsmount.core.model import AREAS, FIRST_FREE_INODE, NO_FOLDER, ROOT, Inode, Kind, Name, Node
+from gridfsmount.errors import ConnectError, FileSystemError, LakeFormatError
+from gridfsmount.store.commits import Commits
+from gridfsmount.store.connection import Connection
+from gridfsmount.store.contents import Contents
+from gridfsmount.store.encoding import encode_node
+from gridfsmount.store.foreign import Foreign
+from gridfsmount.store.leases import Leases
+from gridfsmount.store.statistics import Statistics
+from gridfsmount.store.trash import Trash
+from gridfsmount.store.tree import NAMES_INDEX, Tree
+
+log = logging.getLogger(__name__)
+
+LAKE_FORMAT: Final = 1
+"""Version of everything that `docs/format.md` specifies."""
+
+_UNAUTHORIZED: Final = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """An open lake: its collections, and the one connection they share."""
+
+    connection: Connection
+    mount: str
+    """Identity of this process in leases and contents."""
+    tree: Tree
+    contents: Contents
+    leases: Leases
+    trash: Trash
+    commits: Commits
+    foreign: Foreign
+    statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Founder:
+    """Who owns the fixed folders of a lake that is made now."""
+
+    uid: int
+    gid: int
+
+
+def open_lake(connection: Connection, *, lease_seconds: float, founder: Founder) -> Lake:
+    """Check the format, make what is missing if the user may, and combine the collections.
+
+    Raises:
+        LakeFormatError: newer format, documents of the wrong shape, or nothing there to read.
+        ConnectError: the user may not even read.
+        FileSystemError: the server fails meanwhile.
+    """
+    try:
+        with connection.seam.operation("open the lake"):
+            if connection.deployment.writable:
+                _prepare(connection, founder)
+            _check_format(connection)
+    except FileSystemError as error:
+        if isinstance(error.__cause__, OperationFailure) and error.__cause__.code == _UNAUTHORIZED:
+            deployment = connection.deployment
+            raise ConnectError(
+                f"the user may not read {deployment.database}.{deployment.bucket}.* at "
+                f"{deployment.address}, or none was given: {error.__cause__}"
+            ) from error
+        raise
+    return _combine(connection, lease_seconds)
+
+
+def _combine(connection: Connection, lease_seconds: float) -> Lake:
+    mount = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    tree = Tree(connection)
+    contents = Contents(connection, mount)
+    leases = Leases(connection, mount, lease_seconds)
+    trash = Trash(connection, contents, tree)
+    return Lake(
+        connection=connection,
+        mount=mount,
+        tree=tree,
+        contents=contents,
+        leases=leases,
+        trash=trash,
+        commits=Commits(connection, tree, contents, trash, leases),
+        foreign=Foreign(connection),
+        statistics=Statistics(connection, tree),
+    )
+
+
+def _check_format(connection: Connection) -> None:
+    deployment = connection.deployment
+    document = connection.collection("lake").find_one({"_id": "lake"})
+    if document is None:
+        raise LakeFormatError(
+            f"{deployment} holds no lake, and this user may not make one: mount it once with a "
+            "user that has the role readWrite"
+        )
+    found = document.get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise LakeFormatError(
+            f"{deployment}: the format in {deployment.bucket}.lake is {found!r}, not a number; "
+            "is this another program's collection? Choose another --bucket or database"
+        )
+    if found > LAKE_FORMAT:
+        raise LakeFormatError(
+            f"{deployment} has format {found}; this version knows up to {LAKE_FORMAT}: "
+            "upgrade gridfsmount"
+        )
+
+
+def _prepare(connection: Connection, founder: Founder) -> None:
+    lake = connection.collection("lake")
+    existing = lake.find_one({"_id": "lake"})
+    if existing is not None:
+        _check_format(connection)  # before anything is written to a newer lake
+    _create_indexes(connection)
+    _put_if_missing(connection, "lake", {"_id": "inodes", "next": Int64(FIRST_FREE_INODE)})
+    now = time.time_ns()
+    for name, inode in {"": ROOT, **AREAS}.items():
+        parent = ROOT if name else NO_FOLDER
+        node = Node(
+            inode=inode,
+            kind=Kind.DIRECTORY,
+            names=(Name(Inode(parent), name),),
+            mode=0o555 if name == "snapshots" else 0o755,
+            uid=founder.uid,
+            gid=founder.gid,
+            mtime_ns=now,
+            ctime_ns=now,
+            version=inode if name == "unsorted" else None,
+        )
+        _put_if_missing(connection, "tree", encode_node(node))
+    # Last, so that a lake that says it is one is complete.
+    _put_if_missing(
+        connection,
+        "lake",
+        {"_id": "lake", "format": LAKE_FORMAT, "id": uuid.uuid4().hex, "created_ns": Int64(now)},
+    )
+
+
+def _put_if_missing(connection: Connection, name: str, document: dict[str, object]) -> None:
+    collection = connection.collection(name)
+    if collection.find_one({"_id": document["_id"]}, {"_id": 1}) is not None:
+        return
+    try:
+        collection.insert_one(document)
+    except DuplicateKeyError as error:
+        if collection.find_one({"_id": document["_id"]}, {"_id": 1}) is None:
+            # Not another mount that was faster: the name is taken by something strange.
+            raise LakeFormatError(
+                f"{collection.full_name} has documents of another program: {error}"
+            ) from error
+
+
+def _create_indexes(connection: Connection) -> None:
+    up = pymongo.ASCENDING
+    wanted = [
+        ("files", [("filename", up), ("uploadDate", up)], {}),
+        ("files", [("metadata.lake.format", up)], {"name": "lake_format"}),
+        ("chunks", [("files_id", up), ("n", up)], {"unique": True}),
+        ("tree", [("names.parent", up), ("names.name", up)], {"unique": True, "name": NAMES_INDEX}),
+        ("tree", [("content", up)], {"sparse": True, "name": "content"}),
+        ("uploads", [("mount", up)], {"name": "mount"}),
+    ]
+    for name, keys, options in wanted:
+        collection = connection.collection(name)
+        present = {tuple(index["key"].items()) for index in collection.list_indexes()}
+        if tuple(keys) in present or tuple((k, float(v)) for k, v in keys) in present:
+            continue
+        try:
+            collection.create_index(keys, **options)  # type: ignore[arg-type]
+        except OperationFailure as error:
+            raise LakeFormatError(
+                f"{collection.full_name} cannot have the index {[key for key, _ in keys]}: "
+                f"{error.details.get('errmsg', error) if error.details else error}. Documents "
+                "that break the GridFS rules must be mended first, or choose another --bucket"
+            ) from error

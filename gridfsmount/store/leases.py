@@ -1,0 +1,129 @@
+"""`fs.uploads`: who is writing which content.
+
+A lease is taken before the first chunk is written and renewed while the writer lives, so that
+what a crash leaves behind is found without scanning the chunks. All times are the server's, so
+that machines' clocks do not matter.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import deque
+
+from bson import Int64
+
+from gridfsmount.core.model import ContentId, Inode
+from gridfsmount.errors import FileSystemError
+from gridfsmount.store.connection import Connection
+from gridfsmount.store.encoding import content_id, content_key
+
+log = logging.getLogger(__name__)
+
+
+class Leases:
+    """The leases of one mount on the contents it is writing."""
+
+    def __init__(self, connection: Connection, mount: str, seconds: float) -> None:
+        """Take leases in the name of `mount`; they expire `seconds` after the last renewal."""
+        self._seam = connection.seam
+        self._uploads = connection.acknowledged("uploads")
+        self._mount = mount
+        self._confirmed: dict[ContentId, float] = {}
+        self._finished: deque[ContentId] = deque()
+        self.seconds = seconds
+
+    def take(self, content: ContentId, inode: Inode, name: str) -> None:
+        """Announce that chunks of a new content will be written."""
+        with self._seam.operation(f"take the lease for {name}"):
+            self._uploads.update_one(
+                {"_id": {"$eq": content_key(content)}},
+                {
+                    "$set": {
+                        "mount": self._mount,
+                        "host": socket.gethostname(),
+                        "pid": os.getpid(),
+                        "inode": Int64(inode),
+                        "name": name,
+                    },
+                    "$currentDate": {"beat": True},
+                },
+                upsert=True,
+            )
+        self._confirmed[content] = _clock()
+
+    def confirm(self, content: ContentId) -> bool:
+        """Make sure of one lease; False when it expired and was swept away, with its chunks.
+
+        One that the server confirmed a short while ago cannot have expired.
+        """
+        confirmed = self._confirmed.get(content)
+        if confirmed is not None and _clock() - confirmed < self.seconds / 3:
+            return True
+        with self._seam.operation(f"confirm the lease of {content}"):
+            result = self._uploads.update_one(
+                {"_id": {"$eq": content_key(content)}, "mount": self._mount},
+                {"$currentDate": {"beat": True}},
+            )
+        if result.matched_count == 1:
+            self._confirmed[content] = _clock()
+        return result.matched_count == 1
+
+    def renew(self) -> None:
+        """Renew all leases of this mount."""
+        with self._seam.operation("renew leases"):
+            self._uploads.update_many({"mount": self._mount}, {"$currentDate": {"beat": True}})
+
+    def finish(self, content: ContentId) -> None:
+        """Give a lease back soon: the content is published, or its chunks are gone."""
+        self._confirmed.pop(content, None)
+        self._finished.append(content)
+
+    @property
+    def active(self) -> bool:
+        """Whether this mount is writing anything."""
+        return bool(self._confirmed)
+
+    @property
+    def finished(self) -> bool:
+        """Whether leases wait to be released."""
+        return bool(self._finished)
+
+    def release_finished(self) -> None:
+        """Remove the leases that were given back, all in one go."""
+        finished = [self._finished.popleft() for _ in range(len(self._finished))]
+        if not finished:
+            return
+        try:
+            with self._seam.operation("release leases"):
+                self._uploads.delete_many(
+                    {"_id": {"$in": [content_key(each) for each in finished]}}
+                )
+        except FileSystemError:
+            self._finished.extend(finished)
+            raise
+
+    def seize_expired(self) -> list[ContentId]:
+        """Take over the leases that nobody renewed in time; their contents are the caller's.
+
+        A writer that comes back to life finds its lease gone and publishes nothing.
+        """
+        seized: list[ContentId] = []
+        with self._seam.operation("look for expired leases"):
+            while document := self._uploads.find_one_and_update(
+                {"$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]}},
+                {"$set": {"mount": self._mount}, "$currentDate": {"beat": True}},
+            ):
+                log.warning(
+                    "the lease on %s by process %s on %s expired",
+                    document.get("name"),
+                    document.get("pid"),
+                    document.get("host"),
+                )
+                seized.append(content_id(document["_id"]))
+        return seized
+
+
+def _clock() -> float:
+    # Goes on while the machine sleeps, which is when leases expire unnoticed.
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

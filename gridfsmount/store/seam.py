@@ -1,0 +1,102 @@
+"""The seam to pymongo: one deadline for every operation, one translation of its errors."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pymongo
+from bson.errors import BSONError
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+from gridfsmount.errors import (
+    AccessDenied,
+    Conflict,
+    Damaged,
+    FileSystemError,
+    NoSpace,
+    StoreFailed,
+    StoreUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+# Codes of src/mongo/base/error_codes.yml.
+_UNAUTHORIZED: Final = 13
+_WRITE_CONFLICT: Final = 112
+_NO_SPACE: Final = frozenset({12299, 14031})  # quota exceeded, out of disk space
+_DUPLICATE: Final = 11000
+_UNAVAILABLE: Final = (
+    AutoReconnect,
+    ConnectionFailure,
+    ExecutionTimeout,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+
+class Seam:
+    """Bounds operations in time and turns pymongo's errors into the lake's."""
+
+    def __init__(self, deadline: float) -> None:
+        """Give every operation `deadline` seconds, fail-over and retries included."""
+        self.deadline = deadline
+
+    @contextmanager
+    def operation(self, what: str, *, factor: float = 1.0) -> Iterator[None]:
+        """Run the operations in the block under one deadline.
+
+        Args:
+            what: for messages, as in "read chunks of ...".
+            factor: multiple of the deadline, for work whose length grows with the data.
+
+        Raises:
+            StoreUnavailable: no answer in time.
+            AccessDenied, NoSpace, Conflict, Damaged, StoreFailed: as the server says.
+        """
+        try:
+            with pymongo.timeout(self.deadline * factor):
+                yield
+        except (PyMongoError, BSONError) as error:
+            raise translate(what, error) from error
+
+
+def translate(what: str, error: Exception) -> FileSystemError:
+    """The lake's error for one of pymongo's."""
+    text = f"{what}: {error}"
+    code = _code(error)
+    if code in _NO_SPACE:
+        return NoSpace(f"{what}: the server's disk is full")
+    if code == _UNAUTHORIZED:
+        return AccessDenied(text)
+    if code == _WRITE_CONFLICT:
+        return Conflict(text)
+    if isinstance(error, BSONError):
+        return Damaged(text)
+    if isinstance(error, _UNAVAILABLE) or (isinstance(error, PyMongoError) and error.timeout):
+        return StoreUnavailable(text)
+    return StoreFailed(text)
+
+
+def is_duplicate(error: PyMongoError) -> bool:
+    """Whether a unique index refused the write."""
+    return _code(error) == _DUPLICATE
+
+
+def _code(error: Exception) -> int | None:
+    if not isinstance(error, OperationFailure):
+        return None
+    details = error.details or {}
+    for part in (details.get("writeErrors") or []) + (details.get("writeConcernErrors") or []):
+        code = part.get("code")
+        if isinstance(code, int):
+            return code
+    return error.code

@@ -1,0 +1,438 @@
+"""`fs.tree`: one document an inode.
+
+A change of one document is atomic; callers that must not overwrite another's change give the
+`rev` they saw, and get `Conflict` when it is no longer true. What spans several documents is in
+`gridfsmount.store.commits`.
+"""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bson import Int64
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from gridfsmount.core.model import NO_FOLDER, ROOT, Content, ContentId, Inode, Kind, Name, Node
+from gridfsmount.errors import AlreadyExists, Conflict, Damaged, DirectoryNotEmpty, NotFound
+from gridfsmount.store.connection import Connection
+from gridfsmount.store.encoding import (
+    Document,
+    content_key,
+    decode_node,
+    encode_name,
+    encode_node,
+    encode_xattrs,
+)
+
+log = logging.getLogger(__name__)
+
+NAMES_INDEX: Final = "names"
+"""Unique over parent and name; listing a directory is a walk along it."""
+
+_DUPLICATE: Final = 11000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of one directory, in the order of the names' code points."""
+
+    entries: tuple[tuple[str, Node], ...]
+    last: str | None
+    """Name to go on after; None at the end of the directory."""
+
+
+class Tree:
+    """The nodes of a lake."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work on the lake that `connection` leads to."""
+        self._seam = connection.seam
+        self._nodes = connection.collection("tree")
+        self._relaxed = connection.acknowledged("tree")
+        self._lake = connection.acknowledged("lake")
+
+    def get(self, inode: Inode) -> Node | None:
+        """The node of that number, if there is one."""
+        with self._seam.operation(f"read inode {inode}"):
+            document = self._nodes.find_one({"_id": inode})
+        return None if document is None else decode_node(document)
+
+    def find(self, parent: Inode, name: str) -> Node | None:
+        """The node that a directory lists under `name`, if any."""
+        with self._seam.operation(f"look up {name!r} in inode {parent}"):
+            document = self._nodes.find_one(_named(Name(parent, name)))
+        return None if document is None else decode_node(document)
+
+    def page(self, parent: Inode, after: str, limit: int) -> Page:
+        """Up to about `limit` entries of a directory whose names come after `after`."""
+        with self._seam.operation(f"list inode {parent}"):
+            documents = list(
+                self._nodes.find(
+                    {"names": {"$elemMatch": {"parent": parent, "name": {"$gt": after}}}}
+                )
+                .hint(NAMES_INDEX)
+                .limit(limit)
+                .batch_size(limit)
+            )
+        # The index yields each document at its first name in the range. A document with several
+        # names here gives those up to the page's end now, the others on a later page.
+        firsts = [min(_names_in(each, parent, after), default=after) for each in documents]
+        last = firsts[-1] if len(documents) == limit else None
+        entries = [
+            (name, node)
+            for document in documents
+            if (node := _tolerant(document)) is not None
+            for name in (each.name for each in node.names if each.parent == parent)
+            if name > after and (last is None or name <= last)
+        ]
+        return Page(tuple(sorted(entries, key=lambda entry: entry[0])), last)
+
+    def has_children(self, inode: Inode, session: ClientSession | None = None) -> bool:
+        """Whether any name lies in the directory."""
+        with self._seam.operation(f"look into inode {inode}"):
+            found = self._nodes.find_one({"names.parent": inode}, {"_id": 1}, session=session)
+        return found is not None
+
+    def children_of_kind(self, parent: Inode, kind: Kind) -> list[Node]:
+        """All entries of one kind; for folders of versions, which are short."""
+        with self._seam.operation(f"list inode {parent}"):
+            documents = list(self._nodes.find({"names.parent": parent, "kind": kind.value}))
+        return [node for each in documents if (node := _tolerant(each)) is not None]
+
+    def by_content(self, content: ContentId, limit: int = 0) -> list[Node]:
+        """The nodes that show a content."""
+        with self._seam.operation(f"find the nodes of content {content}"):
+            documents = list(
+                self._nodes.find({"content": {"$eq": content_key(content)}}).limit(limit)
+            )
+        return [node for each in documents if (node := _tolerant(each)) is not None]
+
+    def existing(self, inodes: Sequence[Inode]) -> set[Inode]:
+        """Those of `inodes` that there are."""
+        with self._seam.operation("look for inodes"):
+            return {
+                Inode(each["_id"])
+                for each in self._nodes.find({"_id": {"$in": list(inodes)}}, {"_id": 1})
+            }
+
+    def path(self, inode: Inode) -> str | None:
+        """Path below the root, by the node's first name; None when it hangs on nothing."""
+        return self.paths([inode]).get(inode)
+
+    def paths(self, inodes: Sequence[Inode]) -> dict[Inode, str]:
+        """Paths below the root of those `inodes` that hang on it."""
+        pipeline: list[Document] = [
+            {"$match": {"_id": {"$in": list(inodes)}}},
+            self._climb(),
+            {"$project": {"names": 1, "above._id": 1, "above.names": 1}},
+        ]
+        with self._seam.operation("find the paths of inodes"):
+            documents = list(self._nodes.aggregate(pipeline))
+        found = {Inode(each["_id"]): _path(each) for each in documents}
+        return {inode: path for inode, path in found.items() if path is not None}
+
+    def ancestors(self, inode: Inode) -> set[Inode]:
+        """All directories above an inode."""
+        pipeline: list[Document] = [
+            {"$match": {"_id": inode}},
+            self._climb(),
+            {"$project": {"above._id": 1}},
+        ]
+        with self._seam.operation(f"find what is above inode {inode}"):
+            return {
+                Inode(each["_id"])
+                for document in self._nodes.aggregate(pipeline)
+                for each in document["above"]
+            }
+
+    def _climb(self) -> Document:
+        return {
+            "$graphLookup": {
+                "from": self._nodes.name,
+                "startWith": "$names.parent",
+                "connectFromField": "names.parent",
+                "connectToField": "_id",
+                "as": "above",
+            }
+        }
+
+    def allocate(self, count: int) -> range:
+        """Numbers for `count` new nodes, never given out before."""
+        with self._seam.operation("reserve inode numbers"):
+            before = self._lake.find_one_and_update({"_id": "inodes"}, {"$inc": {"next": count}})
+        if before is None or not isinstance(before.get("next"), int):
+            raise Damaged("the lake's inode counter is missing: run the mount again")
+        return range(before["next"], before["next"] + count)
+
+    def insert(self, node: Node) -> None:
+        """Add a node.
+
+        Raises:
+            AlreadyExists: one of its names is taken.
+        """
+        with self._seam.operation(f"create {node.names[0].name!r}"):
+            try:
+                self._nodes.insert_one(encode_node(node))
+            except DuplicateKeyError as error:
+                raise AlreadyExists(node.names[0].name) from error
+
+    def insert_many(self, nodes: Sequence[Node]) -> set[Inode]:
+        """Add nodes, and return those that were refused since their name is taken."""
+        with self._seam.operation(f"create {len(nodes)} nodes"):
+            try:
+                self._nodes.insert_many([encode_node(node) for node in nodes], ordered=False)
+            except BulkWriteError as error:
+                failures = error.details["writeErrors"]
+                if any(each["code"] != _DUPLICATE for each in failures):
+                    raise
+                return {nodes[each["index"]].inode for each in failures}
+        return set()
+
+    def update(self, inode: Inode, fields: Mapping[str, Any]) -> Node:
+        """Set fields of a node (as stored), and return it as it is then.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        change: Document = {
+            "$inc": {"rev": 1},
+            "$set": {
+                name: Int64(value) if name.endswith("_ns") else value
+                for name, value in fields.items()
+            },
+        }
+        with self._seam.operation(f"change inode {inode}"):
+            document = self._nodes.find_one_and_update(
+                {"_id": inode}, change, return_document=ReturnDocument.AFTER
+            )
+        if document is None:
+            raise NotFound(f"inode {inode}")
+        return decode_node(document)
+
+    def set_xattrs(self, inode: Inode, xattrs: Mapping[str, bytes]) -> Node:
+        """Replace a node's extended attributes."""
+        fields = {"xattrs": encode_xattrs(xattrs), "ctime_ns": time.time_ns()}
+        return self.update(inode, fields)
+
+    def show(
+        self, inode: Inode, content: Content | None, mtime_ns: int, clear_mode: int
+    ) -> tuple[ContentId | None, Node] | None:
+        """Make a published content that of a file; None when the file is gone.
+
+        Returns the content that it had until then, and the node as it is now.
+        """
+        fields: Document = {
+            "size": Int64(0 if content is None else content.length),
+            "mtime_ns": Int64(mtime_ns),
+            "ctime_ns": Int64(max(mtime_ns, time.time_ns())),
+        }
+        change: Document = {"$set": fields, "$inc": {"rev": 1}}
+        if content is None:
+            change["$unset"] = {"content": ""}
+        else:
+            fields["content"] = content_key(content.id)
+        if clear_mode:
+            change["$bit"] = {"mode": {"and": 0o7777 & ~clear_mode}}
+        with self._seam.operation(f"commit inode {inode}"):
+            before = self._nodes.find_one_and_update({"_id": inode}, change)
+        if before is None:
+            return None
+        old = decode_node(before)
+        mode = old.mode & ~clear_mode if old.mode is not None else None
+        node = replace(
+            old,
+            size=int(fields["size"]),
+            mtime_ns=mtime_ns,
+            ctime_ns=int(fields["ctime_ns"]),
+            content=None if content is None else content.id,
+            mode=mode,
+            rev=old.rev + 1,
+        )
+        return old.content, node
+
+    def relink(self, node: Node, content: ContentId, size: int, mtime_ns: int) -> None:
+        """Show another revision of a foreign file, if nobody changed the node since.
+
+        Raises:
+            Conflict: the node changed.
+        """
+        fields = {
+            "content": content_key(content),
+            "size": Int64(size),
+            "mtime_ns": Int64(mtime_ns),
+            "ctime_ns": Int64(time.time_ns()),
+        }
+        with self._seam.operation(f"show content {content}"):
+            result = self._nodes.update_one(
+                {"_id": node.inode, "rev": node.rev}, {"$set": fields, "$inc": {"rev": 1}}
+            )
+        if result.matched_count != 1:
+            raise Conflict(f"inode {node.inode} changed")
+
+    def set_names(
+        self,
+        node: Node,
+        names: Sequence[Name],
+        ctime_ns: int,
+        *,
+        version: Inode | None = None,
+        session: ClientSession | None = None,
+    ) -> Node:
+        """Give a node other names (and another version), if nobody changed it since.
+
+        Raises:
+            AlreadyExists: a name is taken.
+            Conflict: the node changed.
+        """
+        fields: Document = {
+            "names": [encode_name(name) for name in names],
+            "ctime_ns": Int64(ctime_ns),
+        }
+        if version is not None:
+            fields["version"] = Int64(version)
+        with self._seam.operation(f"rename inode {node.inode}"):
+            try:
+                document = self._nodes.find_one_and_update(
+                    {"_id": node.inode, "rev": node.rev},
+                    {"$set": fields, "$unset": {"was": ""}, "$inc": {"rev": 1}},
+                    return_document=ReturnDocument.AFTER,
+                    session=session,
+                )
+            except DuplicateKeyError as error:
+                raise AlreadyExists(names[-1].name) from error
+        if document is None:
+            raise Conflict(f"inode {node.inode} changed")
+        return decode_node(document)
+
+    def park(
+        self, node: Node, lost: Name, homes: Sequence[Name], session: ClientSession | None = None
+    ) -> Node:
+        """Take one name from a node that is about to lose it, keeping the node.
+
+        `homes` are the places to put it back to, best first, should nothing further happen.
+        """
+        names = tuple(each for each in node.names if each != lost)
+        names += (Name(NO_FOLDER, str(node.inode)),)
+        with self._seam.operation(f"set inode {node.inode} aside"):
+            document = self._nodes.find_one_and_update(
+                {"_id": node.inode, "rev": node.rev},
+                {
+                    "$set": {
+                        "names": [encode_name(name) for name in names],
+                        "was": [encode_name(name) for name in homes],
+                    },
+                    "$inc": {"rev": 1},
+                },
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+        if document is None:
+            raise Conflict(f"inode {node.inode} changed")
+        return decode_node(document)
+
+    def parked(self) -> list[tuple[Node, list[Name]]]:
+        """Nodes that were set aside, with the places to put them back to."""
+        with self._seam.operation("look for nodes set aside"):
+            documents = list(
+                self._nodes.find({"names.parent": NO_FOLDER, "_id": {"$ne": ROOT}}).limit(1000)
+            )
+        return [
+            (node, [Name(Inode(home["parent"]), home["name"]) for home in each.get("was", [])])
+            for each in documents
+            if (node := _tolerant(each)) is not None
+        ]
+
+    def delete(self, node: Node, session: ClientSession | None = None) -> None:
+        """Remove a node, if nobody changed it since.
+
+        Raises:
+            Conflict: the node changed, or is gone.
+        """
+        with self._seam.operation(f"remove inode {node.inode}"):
+            result = self._nodes.delete_one({"_id": node.inode, "rev": node.rev}, session=session)
+        if result.deleted_count != 1:
+            raise Conflict(f"inode {node.inode} changed")
+
+    def discard(self, inode: Inode) -> None:
+        """Remove a node whatever became of it."""
+        with self._seam.operation(f"remove inode {inode}"):
+            self._nodes.delete_one({"_id": inode})
+
+    def remove_directory(self, node: Node) -> None:
+        """Remove an empty directory.
+
+        A name that another machine creates at this moment is not lost: the creator looks for its
+        parent after creating, the remover for children after removing, so one of them notices.
+
+        Raises:
+            DirectoryNotEmpty: it has entries.
+            Conflict: the node changed.
+        """
+        if self.has_children(node.inode):
+            raise DirectoryNotEmpty(node.names[0].name)
+        self.delete(node)
+        if self.has_children(node.inode):
+            self.insert(node)
+            raise DirectoryNotEmpty(node.names[0].name)
+
+    def touch(self, times_ns: Mapping[Inode, int]) -> None:
+        """Bring directories' mtime and ctime forward."""
+        changes = [
+            UpdateOne(
+                {"_id": inode},
+                {"$max": {"mtime_ns": Int64(at), "ctime_ns": Int64(at)}, "$inc": {"rev": 1}},
+            )
+            for inode, at in times_ns.items()
+        ]
+        if changes:
+            with self._seam.operation("write folders' times"):
+                self._relaxed.bulk_write(changes, ordered=False)
+
+    def count(self) -> int:
+        """Number of nodes, from the collection's metadata."""
+        with self._seam.operation("count the nodes"):
+            return self._nodes.estimated_document_count()
+
+
+def _named(name: Name) -> Document:
+    # $elemMatch, so that both bounds of the index apply to the same element.
+    return {"names": {"$elemMatch": encode_name(name)}}
+
+
+def _names_in(document: Mapping[str, Any], parent: Inode, after: str) -> list[str]:
+    return [
+        each["name"]
+        for each in document.get("names", [])
+        if isinstance(each, Mapping)
+        and each.get("parent") == parent
+        and isinstance(each.get("name"), str)
+        and each["name"] > after
+    ]
+
+
+def _tolerant(document: Mapping[str, Any]) -> Node | None:
+    """One malformed document must not make its whole directory unreadable."""
+    try:
+        return decode_node(document)
+    except Damaged as error:
+        log.error("left out: %s", error)
+        return None
+
+
+def _path(document: Mapping[str, Any]) -> str | None:
+    above = {each["_id"]: each["names"][0] for each in document["above"] if each.get("names")}
+    if not document.get("names"):
+        return None
+    parts: list[str] = []
+    name = document["names"][0]
+    while name["parent"] != ROOT:
+        parts.append(str(name["name"]))
+        name = above.pop(name["parent"], None)  # each once: a loop in the tree ends here
+        if name is None:
+            return None
+    parts.append(str(name["name"]))
+    return "/".join(reversed(parts))

@@ -1,0 +1,48 @@
+"""What all tests share: Hypothesis profiles, and MongoDB servers."""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.mongod import Mongod
+
+# No deadline in either: on a busy machine one slow example is not a failure.
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile("ci", max_examples=400, deadline=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[Mongod]:
+    """A replica set of one node, shared by all tests: not to be killed or paused."""
+    with Mongod() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def standalone() -> Iterator[Mongod]:
+    """A standalone server, shared by all tests: not to be killed or paused."""
+    with Mongod(replica_set=False) as server:
+        yield server
+
+
+@pytest.fixture
+def lake_uri(mongod: Mongod) -> Iterator[str]:
+    """The URI of a database of the replica set that this test has for itself."""
+    yield from _own_database(mongod)
+
+
+@pytest.fixture
+def standalone_uri(standalone: Mongod) -> Iterator[str]:
+    """The URI of a database of the standalone server that this test has for itself."""
+    yield from _own_database(standalone)
+
+
+def _own_database(server: Mongod) -> Iterator[str]:
+    name = f"lake_{uuid.uuid4().hex}"
+    yield server.uri_for(name)
+    with server.client() as client:
+        client.drop_database(name)
