@@ -1,0 +1,1 @@
+"""Giving foreign contents their nodes, and following what drivers do to contents."""

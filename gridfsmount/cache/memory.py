@@ -1,0 +1,43 @@
+"""Chunks in memory: least recently used go first, bounded by bytes.
+
+Used by the event loop alone, so there is nothing to lock. Contents never change, so nothing ever
+needs to be invalidated.
+"""
+
+from collections import OrderedDict
+
+from gridfsmount.core.model import ContentId
+
+
+class ChunkCache:
+    """Verified chunks, by content and number."""
+
+    def __init__(self, capacity: int) -> None:
+        """Hold at most `capacity` bytes of chunks."""
+        self.capacity = capacity
+        self.size = 0
+        self._chunks: OrderedDict[tuple[ContentId, int], bytes] = OrderedDict()
+
+    def get(self, content: ContentId, n: int) -> bytes | None:
+        """Chunk `n`, if it is here."""
+        chunk = self._chunks.get((content, n))
+        if chunk is not None:
+            self._chunks.move_to_end((content, n))
+        return chunk
+
+    def __contains__(self, key: tuple[ContentId, int]) -> bool:
+        """Whether a chunk is here; does not count as a use."""
+        return key in self._chunks
+
+    def put(self, content: ContentId, n: int, chunk: bytes) -> None:
+        """Remember a chunk; one that exceeds the capacity by itself is not kept."""
+        if len(chunk) > self.capacity:
+            return
+        previous = self._chunks.pop((content, n), None)
+        if previous is not None:
+            self.size -= len(previous)
+        self._chunks[content, n] = chunk
+        self.size += len(chunk)
+        while self.size > self.capacity:
+            _, dropped = self._chunks.popitem(last=False)
+            self.size -= len(dropped)

@@ -1,0 +1,211 @@
+"""The commands and their common manners: one message for an error, no traceback, exit code 1."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+
+from gridfsmount import __version__
+from gridfsmount.cli.logs import set_up_logging
+from gridfsmount.cli.parameters import Owner, Size, Umask
+from gridfsmount.cli.secrets import (
+    URI_VARIABLE,
+    read_config,
+    read_uri_file,
+    redact,
+    scrub_process_title,
+)
+from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+from gridfsmount.errors import ConfigError, LakeError, MountError
+from gridfsmount.mount import options as defaults
+from gridfsmount.mount.daemon import default_log_file, run_in_background
+from gridfsmount.mount.mountpoint import check_mountpoint, unmount
+from gridfsmount.mount.options import MountOptions
+
+P = ParamSpec("P")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    scrub_process_title()
+    commands(prog_name="gridfsmount")
+
+
+def _says_errors(command: Callable[P, None]) -> Callable[P, None]:
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except LakeError as error:
+            click.echo(f"gridfsmount: {redact(str(error))}", err=True)
+            sys.exit(1)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def commands() -> None:
+    """Mount a MongoDB GridFS data lake as an ordinary directory tree."""
+
+
+@commands.command()
+@click.argument("arguments", nargs=-1, metavar="[URI] MOUNTPOINT")
+@click.option(
+    "--uri-file",
+    type=click.Path(path_type=Path),
+    help="Read the URI from a file, so that its password is in no command line.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file with `uri` and `bucket`.  [default: ~/.config/gridfsmount/lake.toml, "
+    "/etc/gridfsmount/lake.toml]",
+)
+@click.option(
+    "--embedded",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run a private mongod with its data in DIR; it ends with the mount.",
+)
+@click.option("--bucket", help="Prefix of the GridFS collections.  [default: fs]")
+@click.option("--read-only", is_flag=True, help="Refuse all changes.")
+@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay here; log to standard error.")
+@click.option(
+    "--chunk-size",
+    type=Size(MIN_CHUNK_SIZE, MAX_CHUNK_SIZE),
+    default=DEFAULT_CHUNK_SIZE,
+    show_default="1MiB",
+    help="Chunk size of new files, 4KiB to 8MiB.",
+)
+@click.option("--uid", type=click.IntRange(0, (1 << 32) - 2), help="Owner of adopted files.")
+@click.option("--gid", type=click.IntRange(0, (1 << 32) - 2), help="Group of adopted files.")
+@click.option("--umask", type=Umask(), help="Permissions that adopted files lack, as in 022.")
+@click.option(
+    "--squash",
+    type=Owner(),
+    metavar="UID:GID",
+    help="Show everything as owned by this user and group.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(1, 3600),
+    default=defaults.DEFAULT_DEADLINE,
+    show_default=True,
+    help="Seconds for one database operation, fail-over included.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 86400),
+    default=defaults.DEFAULT_LEASE,
+    show_default=True,
+    help="Seconds after which a dead writer's upload is swept away.",
+)
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    help="Log here.  [default: below /var/log/gridfsmount or ~/.local/state/gridfsmount]",
+)
+@click.option("-v", "--verbose", count=True, help="Log more.")
+@_says_errors
+def mount(
+    arguments: tuple[str, ...],
+    uri_file: Path | None,
+    config: Path | None,
+    embedded: Path | None,
+    bucket: str | None,
+    read_only: bool,
+    allow_other: bool,
+    foreground: bool,
+    chunk_size: int,
+    uid: int | None,
+    gid: int | None,
+    umask: int | None,
+    squash: tuple[int, int] | None,
+    deadline: float,
+    lease: float,
+    log_file: Path | None,
+    verbose: int,
+) -> None:
+    """Mount a lake on MOUNTPOINT, an empty directory.
+
+    The URI (mongodb://user:password@host/database) may also come from --uri-file, from the
+    environment (GRIDFSMOUNT_URI) or from a config file, where nobody else sees its password.
+
+    Returns when the mount answers; `gridfsmount umount MOUNTPOINT` ends it.
+    """
+    given, mountpoint = _split(arguments)
+    settings = read_config(config)
+    optional = {"uid": uid, "gid": gid, "umask": umask}
+    options = MountOptions(
+        mountpoint=mountpoint.absolute(),
+        uri="" if embedded else _uri(given, uri_file, settings),
+        embedded=embedded.absolute() if embedded else None,
+        bucket=bucket or settings.get("bucket", "fs"),
+        read_only=read_only,
+        allow_other=allow_other,
+        chunk_size=chunk_size,
+        squash=squash,
+        deadline=deadline,
+        lease=lease,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+    if embedded and (given or uri_file):
+        raise ConfigError("--embedded brings its own server: leave the URI out")
+    check_mountpoint(options.mountpoint)
+    if log_file is not None:
+        log_file = log_file.absolute()
+    if foreground:
+        set_up_logging(log_file, verbose)
+        _run(options, lambda: None)
+        return
+    log_file = log_file or default_log_file(options.mountpoint)
+    set_up_logging(log_file, verbose)
+    reason = run_in_background(lambda ready: _run(options, ready))
+    if reason is not None:
+        raise MountError(reason)
+
+
+@commands.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@_says_errors
+def umount(mountpoint: Path) -> None:
+    """Unmount the lake on MOUNTPOINT and wait until everything is written."""
+    unmount(mountpoint)
+
+
+def _run(options: MountOptions, ready: Callable[[], None]) -> None:
+    # Imported late: pymongo starts threads' machinery that must not exist before the fork.
+    from gridfsmount.mount.service import run
+
+    run(options, ready)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[str, Path]:
+    match arguments:
+        case [mountpoint]:
+            if "://" in mountpoint:
+                raise click.UsageError("MOUNTPOINT is missing after the URI")
+            return "", Path(mountpoint)
+        case [uri, mountpoint]:
+            return uri, Path(mountpoint)
+    raise click.UsageError("give a URI and a MOUNTPOINT, or a MOUNTPOINT alone")
+
+
+def _uri(given: str, file: Path | None, settings: dict[str, str]) -> str:
+    if given:
+        return given
+    if file is not None:
+        return read_uri_file(file)
+    uri = os.environ.get(URI_VARIABLE) or settings.get("uri", "")
+    if not uri:
+        raise ConfigError(
+            f"no URI: give one before the mount point, with --uri-file, in {URI_VARIABLE}, or in "
+            "a config file; or --embedded DIR for a private server"
+        )
+    return uri

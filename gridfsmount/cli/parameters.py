@@ -1,0 +1,74 @@
+"""Types of command-line values: sizes, octal masks, owners."""
+
+import re
+from typing import Final
+
+import click
+
+_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, as in 255KiB or 4M; units are powers of 1024."""
+
+    name = "size"
+
+    def __init__(self, minimum: int, maximum: int) -> None:
+        """Accept `minimum` to `maximum` bytes."""
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Parse, or fail with what is wrong."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a size like 255KiB or 1MiB", param, ctx)
+        size = int(match[1]) * _UNITS[match[2].lower()]
+        if not self.minimum <= size <= self.maximum:
+            self.fail(
+                f"{value} is not between {self.minimum >> 10} KiB and {self.maximum >> 10} KiB",
+                param,
+                ctx,
+            )
+        return size
+
+
+class Umask(click.ParamType[int]):
+    """Octal permission bits, as umask(1) takes them."""
+
+    name = "octal"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Parse, or fail with what is wrong."""
+        if isinstance(value, int):
+            return value
+        if re.fullmatch(r"0?[0-7]{1,3}", value) is None:
+            self.fail(f"{value!r} is not an octal mask like 022", param, ctx)
+        return int(value, 8)
+
+
+class Owner(click.ParamType[tuple[int, int]]):
+    """A numeric user and group, as in 1000:1000."""
+
+    name = "uid:gid"
+
+    def convert(
+        self,
+        value: str | tuple[int, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, int]:
+        """Parse, or fail with what is wrong."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,10}):(\d{1,10})", value)
+        if match is None or int(match[1]) >= 1 << 32 or int(match[2]) >= 1 << 32:
+            self.fail(f"{value!r} is not UID:GID, as in 1000:1000", param, ctx)
+        return int(match[1]), int(match[2])

@@ -1,0 +1,1 @@
+"""The FUSE adapter: translates requests, and is the only importer of pyfuse3."""

@@ -1,0 +1,390 @@
+"""pyfuse3's operations, each a translation to the lake's tree and back.
+
+Decides nothing: names become text, attributes become `stat`, the lake's errors become errno. A
+handler that fails in a way nobody foresaw answers EIO and leaves a traceback in the log; the main
+loop goes on.
+"""
+
+import errno
+import functools
+import logging
+import os
+import stat
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import pyfuse3
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+    XAttrNameT,
+)
+
+from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
+from gridfsmount.core.names import decode_name, decode_target, encode_name
+from gridfsmount.errors import FileSystemError
+from gridfsmount.fuse.errnos import FAULTS, errno_of
+from gridfsmount.vfs.files import Files, Opened
+from gridfsmount.vfs.lake_tree import LakeTree
+from gridfsmount.vfs.xattrs import PID, decode_attribute
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Handler = Callable[Concatenate["LakeOperations", P], Coroutine[Any, Any, T]]
+
+ATTRIBUTE_SECONDS: Final = 1.0
+"""How long the kernel believes names and attributes: what other machines do shows after that."""
+
+BLOCK_SIZE: Final = 128 << 10
+"""Bytes that `stat` recommends for I/O: one request of the kernel."""
+
+_STAT_BLOCK: Final = 512  # POSIX: the unit of st_blocks
+_FRAGMENT: Final = 4096
+
+_TYPES: Final = {
+    Kind.FILE: stat.S_IFREG,
+    Kind.DIRECTORY: stat.S_IFDIR,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.FIFO: stat.S_IFIFO,
+    Kind.SOCKET: stat.S_IFSOCK,
+}
+_KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
+
+
+def _answer(handler: Handler[P, T]) -> Handler[P, T]:
+    """Turn whatever a handler raises into an errno."""
+    operation = getattr(handler, "__name__", "?")
+
+    @functools.wraps(handler)
+    async def answered(self: "LakeOperations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except FileSystemError as error:
+            code = errno_of(error)
+            level = logging.WARNING if code in FAULTS else logging.DEBUG
+            log.log(level, "%s: %s: %s", operation, errno.errorcode[code], error)
+            if code == errno.EPERM:
+                log.info("refused: %s", error)
+            raise FUSEError(code) from error
+        except Exception as error:
+            log.exception("%s%r failed unexpectedly; please report this", operation, args[:1])
+            raise FUSEError(errno.EIO) from error
+
+    return answered
+
+
+class LakeOperations(pyfuse3.Operations):
+    """What the kernel asks of a mount."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+    """Other machines see a commit at close: the kernel must not hold writes back after it."""
+
+    def __init__(self, tree: LakeTree, files: Files) -> None:
+        """Answer from `tree` and `files`."""
+        super().__init__()
+        self._tree = tree
+        self._files = files
+
+    # --- names and attributes ------------------------------------------------------------------
+
+    @_answer
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """See lookup in the FUSE documentation; the same holds for all below."""
+        return _entry(await self._tree.lookup(Inode(parent_inode), decode_name(name)))
+
+    @_answer
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Answers stat(2)."""
+        return _entry(await self._tree.attributes(Inode(inode)))
+
+    @_answer
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        """Answers chmod(2), chown(2), utimensat(2), truncate(2)."""
+        change = Change(
+            mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            atime_ns=attr.st_atime_ns if fields.update_atime else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+            size=attr.st_size if fields.update_size else None,
+        )
+        return _entry(await self._tree.change(Inode(inode), change, _caller(ctx), fh))
+
+    @_answer
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        """Answers readlink(2)."""
+        return encode_name(await self._tree.read_link(Inode(inode)))
+
+    @_answer
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        """Answers statvfs(3)."""
+        space = await self._tree.space()
+        figures = StatvfsData()
+        figures.f_bsize = BLOCK_SIZE
+        figures.f_frsize = _FRAGMENT
+        figures.f_blocks = space.total // _FRAGMENT
+        figures.f_bfree = figures.f_bavail = space.free // _FRAGMENT
+        figures.f_ffree = figures.f_favail = (1 << 32) - 1
+        figures.f_files = space.nodes + figures.f_ffree
+        figures.f_namemax = 255
+        return figures
+
+    # --- making, removing, renaming ------------------------------------------------------------
+
+    @_answer
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Answers mkdir(2)."""
+        return await self._make(parent_inode, name, Kind.DIRECTORY, mode, ctx)
+
+    @_answer
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Answers mknod(2).; devices are refused."""
+        kind = _KINDS.get(stat.S_IFMT(mode))
+        if kind is None:
+            raise FUSEError(errno.EPERM)
+        return await self._make(parent_inode, name, kind, mode, ctx)
+
+    @_answer
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Answers symlink(2)."""
+        text = decode_target(target)
+        return await self._make(parent_inode, name, Kind.SYMLINK, 0o777, ctx, text)
+
+    @_answer
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Answers link(2)."""
+        name = decode_name(new_name)
+        return _entry(await self._tree.link(Inode(inode), Inode(new_parent_inode), name))
+
+    @_answer
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """Answers unlink(2)."""
+        await self._tree.unlink(Inode(parent_inode), decode_name(name))
+
+    @_answer
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """Answers rmdir(2)."""
+        await self._tree.remove_directory(Inode(parent_inode), decode_name(name))
+
+    @_answer
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        """Answers renameat2(2)."""
+        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+            raise FUSEError(errno.EINVAL)
+        await self._tree.rename(
+            Inode(parent_inode_old),
+            decode_name(name_old),
+            Inode(parent_inode_new),
+            decode_name(name_new),
+            replace_existing=not flags & pyfuse3.RENAME_NOREPLACE,
+            exchange=bool(flags & pyfuse3.RENAME_EXCHANGE),
+        )
+
+    # --- files ---------------------------------------------------------------------------------
+
+    @_answer
+    async def create(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: ModeT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> tuple[FileInfo, EntryAttributes]:
+        """Answers open(2). with O_CREAT."""
+        opened, attributes = await self._tree.create(
+            Inode(parent_inode),
+            decode_name(name),
+            mode,
+            _caller(ctx),
+            exclusive=bool(flags & os.O_EXCL),
+            writable=_is_writable(flags),
+            append=bool(flags & os.O_APPEND),
+            truncate=bool(flags & os.O_TRUNC),
+        )
+        return _info(opened), _entry(attributes)
+
+    @_answer
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        """Answers open(2)."""
+        opened = await self._files.open(
+            Inode(inode),
+            _caller(ctx),
+            writable=_is_writable(flags),
+            append=bool(flags & os.O_APPEND),
+            truncate=bool(flags & os.O_TRUNC),
+        )
+        if not opened.keep_cache:
+            # Close-to-open: the size that the kernel remembers may be another machine's past.
+            _forget_attributes(inode)
+        return _info(opened)
+
+    @_answer
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Answers pread(2)."""
+        return await self._files.read(fh, off, size)
+
+    @_answer
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        """Answers pwrite(2)."""
+        return await self._files.write(fh, off, buf)
+
+    @_answer
+    async def flush(self, fh: FileHandleT) -> None:
+        """Answers close(2).: the content is durable and visible when it returns."""
+        await self._files.commit(fh)
+
+    @_answer
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        """Answers fsync(2)."""
+        await self._files.commit(fh)
+
+    @_answer
+    async def release(self, fh: FileHandleT) -> None:
+        """The last descriptor of a handle was closed."""
+        await self._files.release(fh)
+
+    # --- directories ---------------------------------------------------------------------------
+
+    @_answer
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Answers opendir(3)."""
+        return await self._tree.open_directory(Inode(inode))
+
+    @_answer
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        """Answers readdir(3)."""
+        async with aclosing(self._tree.read_directory(fh, start_id)) as entries:
+            async for entry in entries:
+                if not pyfuse3.readdir_reply(
+                    token, encode_name(entry.name), _entry(entry.attributes), entry.position
+                ):
+                    break
+
+    @_answer
+    async def releasedir(self, fh: FileHandleT) -> None:
+        """Answers closedir(3)."""
+        self._tree.close_directory(fh)
+
+    @_answer
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        """Answers fsync(2). on a directory: names are durable when the call that made them returns."""
+
+    # --- extended attributes -------------------------------------------------------------------
+
+    @_answer
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        """Answers getxattr(2)."""
+        if not name.startswith(b"user."):
+            raise FUSEError(errno.ENODATA)  # asked before every write: no need to look
+        text = decode_attribute(name)
+        if inode == ROOT and text == PID:
+            return str(os.getpid()).encode()
+        return await self._tree.get_attribute(Inode(inode), text)
+
+    @_answer
+    async def setxattr(
+        self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
+    ) -> None:
+        """Answers setxattr(2)."""
+        await self._tree.set_attribute(Inode(inode), decode_attribute(name), value)
+
+    @_answer
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        """Answers listxattr(2)."""
+        return [name.encode() for name in await self._tree.attribute_names(Inode(inode))]
+
+    @_answer
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        """Answers removexattr(2)."""
+        await self._tree.remove_attribute(Inode(inode), decode_attribute(name))
+
+    async def _make(
+        self,
+        parent: InodeT,
+        name: FileNameT,
+        kind: Kind,
+        mode: ModeT,
+        ctx: RequestContext,
+        target: str = "",
+    ) -> EntryAttributes:
+        text = decode_name(name)
+        made = await self._tree.make(Inode(parent), text, kind, mode, _caller(ctx), target)
+        return _entry(made)
+
+
+def _caller(ctx: RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid)
+
+
+def _is_writable(flags: FlagT) -> bool:
+    return flags & os.O_ACCMODE != os.O_RDONLY
+
+
+def _info(opened: Opened) -> FileInfo:
+    return FileInfo(fh=opened.handle, keep_cache=opened.keep_cache, direct_io=opened.direct_io)
+
+
+def _entry(attributes: Attributes) -> EntryAttributes:
+    entry = EntryAttributes()
+    entry.st_ino = attributes.inode
+    entry.entry_timeout = entry.attr_timeout = ATTRIBUTE_SECONDS
+    entry.st_mode = _TYPES[attributes.kind] | attributes.mode
+    entry.st_nlink = attributes.nlink
+    entry.st_uid = attributes.uid
+    entry.st_gid = attributes.gid
+    entry.st_size = attributes.size
+    entry.st_blksize = BLOCK_SIZE
+    entry.st_blocks = -(-attributes.size // _STAT_BLOCK)
+    entry.st_atime_ns = attributes.atime_ns
+    entry.st_mtime_ns = attributes.mtime_ns
+    entry.st_ctime_ns = attributes.ctime_ns
+    return entry
+
+
+def _forget_attributes(inode: InodeT) -> None:
+    try:
+        pyfuse3.invalidate_inode(inode, attr_only=True)
+    except OSError as error:
+        log.debug("inode %d is not in the kernel's cache: %s", inode, error)

@@ -1,0 +1,74 @@
+"""Chores of a mount that nobody waits for; an outage only postpones them."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from gridfsmount.errors import FileSystemError
+from gridfsmount.store.lake import Lake
+from gridfsmount.vfs.folders import Folders
+from gridfsmount.workers import Workers
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 1.0
+"""Folders' times may be this late on other machines."""
+
+TRASH_SECONDS: Final = 600.0
+
+
+class Janitor:
+    """Writes folders' times, renews and releases leases, sweeps."""
+
+    def __init__(self, lake: Lake, workers: Workers, folders: Folders, trash_grace: float) -> None:
+        """Look after `lake`; `trash_grace` in seconds."""
+        self._lake = lake
+        self._workers = workers
+        self._folders = folders
+        self._trash_grace = trash_grace
+        lease = lake.leases.seconds
+        self._chores: list[tuple[float, Callable[[], Awaitable[object]]]] = [
+            (lease / 4, self._renew),
+            (min(lease, 60.0), self._sweep_leases),
+            (TRASH_SECONDS, self._sweep_trash),
+        ]
+
+    async def run(self) -> None:
+        """Do the chores until cancelled."""
+        due = [0.0] * len(self._chores)
+        while True:
+            await self.tidy()
+            for index, (seconds, chore) in enumerate(self._chores):
+                if time.monotonic() >= due[index]:
+                    await _postponable(chore)
+                    due[index] = time.monotonic() + seconds
+            await trio.sleep(TICK_SECONDS)
+
+    async def tidy(self) -> None:
+        """Write what is pending."""
+        await self._folders.write_times()
+        await _postponable(self._release)
+
+    async def _release(self) -> None:
+        if self._lake.leases.finished:
+            await self._workers.background(self._lake.leases.release_finished)
+
+    async def _renew(self) -> None:
+        if self._lake.leases.active:
+            await self._workers.background(self._lake.leases.renew)
+
+    async def _sweep_leases(self) -> None:
+        await self._workers.background(self._lake.commits.sweep_leases)
+
+    async def _sweep_trash(self) -> None:
+        await self._workers.background(self._lake.trash.sweep, self._trash_grace)
+
+
+async def _postponable(chore: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await chore()
+    except FileSystemError as error:
+        log.warning("postponed: %s", error)

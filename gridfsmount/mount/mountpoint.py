@@ -1,0 +1,109 @@
+"""The directory to mount on: is it fit, and who serves it."""
+
+import errno
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gridfsmount.errors import MountError
+from gridfsmount.vfs.xattrs import PID
+
+FILE_SYSTEM: Final = "fuse.gridfsmount"
+
+END_SECONDS: Final = 120.0
+"""How long a mount may take to flush and, where it has one, to stop its embedded server."""
+
+
+def check_mountpoint(mountpoint: Path) -> None:
+    """Refuse a directory that cannot be mounted on.
+
+    Raises:
+        MountError: missing, no directory, busy, a dead mount, or not empty.
+    """
+    try:
+        entries = list(mountpoint.iterdir())
+    except FileNotFoundError:
+        raise MountError(f"{mountpoint} does not exist: make it with mkdir") from None
+    except NotADirectoryError:
+        raise MountError(f"{mountpoint} is not a directory") from None
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise MountError(
+                f"{mountpoint} is left from a mount that died: gridfsmount umount {mountpoint}"
+            ) from error
+        raise MountError(f"{mountpoint} cannot be read: {error.strerror}") from error
+    if is_mounted(mountpoint):
+        raise MountError(
+            f"something is mounted on {mountpoint} already: gridfsmount umount {mountpoint}"
+        )
+    if entries:
+        raise MountError(f"{mountpoint} is not empty: mount on an empty directory")
+
+
+def is_mounted(mountpoint: Path, file_system: str | None = None) -> bool:
+    """Whether something (of that type) is mounted exactly there."""
+    path = str(mountpoint.parent.resolve() / mountpoint.name)
+    return any(point == path and file_system in (None, kind) for point, kind in _mounts())
+
+
+def unmount(mountpoint: Path) -> None:
+    """Unmount and wait until the process that served the mount has ended.
+
+    Raises:
+        MountError: not mounted, busy, or it does not end.
+    """
+    if not is_mounted(mountpoint, FILE_SYSTEM):
+        raise MountError(f"no lake is mounted on {mountpoint}")
+    server = _server(mountpoint)
+    done = subprocess.run(
+        ["fusermount3", "-u", "--", str(mountpoint)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        users = ", ".join(sorted(set(_users(mountpoint))))
+        busy = f" It is in use by: {users}." if users else ""
+        raise MountError(f"cannot unmount {mountpoint}: {done.stderr.strip()}.{busy}")
+    if server is not None:
+        try:
+            ended, _, _ = select.select([server], [], [], END_SECONDS)
+        finally:
+            os.close(server)
+        if not ended:
+            raise MountError(
+                f"{mountpoint} is unmounted, but the process that served it has not ended yet"
+            )
+
+
+def _server(mountpoint: Path) -> int | None:
+    """A descriptor that becomes readable when the process behind a mount ends."""
+    try:
+        return os.pidfd_open(int(os.getxattr(mountpoint, PID)))
+    except (OSError, ValueError):
+        return None  # dead already, or another user's
+
+
+def _mounts() -> Iterator[tuple[str, str]]:
+    # proc(5): fields up to a lone "-", then the type; blanks in paths are octal escapes.
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4].encode().decode("unicode_escape").encode("latin-1").decode()
+        yield point, rest.split()[0]
+
+
+def _users(mountpoint: Path) -> Iterator[str]:
+    """Processes with a file or their working directory below a mount, as far as we may look."""
+    prefix = str(mountpoint.parent.resolve() / mountpoint.name)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [process / "cwd", *(process / "fd").iterdir()]
+            used = [str(link.readlink()) for link in links]
+            name = (process / "comm").read_text().strip()
+        except OSError:
+            continue
+        if any(path == prefix or path.startswith(f"{prefix}/") for path in used):
+            yield f"{name} ({process.name})"

@@ -1,0 +1,46 @@
+"""Everything that the person who mounts can choose, checked."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
+
+DEFAULT_DEADLINE: Final = 30.0
+"""Seconds for one database operation, fail-over included."""
+
+DEFAULT_LEASE: Final = 300.0
+"""Seconds after which a writer that no longer renews its lease counts as dead."""
+
+DEFAULT_CACHE: Final = 128 << 20
+"""Bytes of chunks in memory."""
+
+TRASH_GRACE: Final = 24 * 3600.0
+"""Seconds that removed contents stay readable through open handles."""
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountOptions:
+    """One mount. `uri` may hold a password: it is never shown."""
+
+    mountpoint: Path
+    uri: str = field(default="", repr=False)
+    embedded: Path | None = None
+    """Where the private mongod keeps its data; None to use `uri`."""
+    bucket: str = "fs"
+    read_only: bool = False
+    allow_other: bool = False
+    chunk_size: int = DEFAULT_CHUNK_SIZE
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    umask: int = field(default_factory=_umask)
+    squash: tuple[int, int] | None = None
+    deadline: float = DEFAULT_DEADLINE
+    lease: float = DEFAULT_LEASE

@@ -1,0 +1,145 @@
+"""A mount from start to end: config to objects to nursery to signals."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gridfsmount.adopting.watcher import Watcher
+from gridfsmount.cache.memory import ChunkCache
+from gridfsmount.errors import FileSystemError, StartupError
+from gridfsmount.fuse import session
+from gridfsmount.fuse.adapter import LakeOperations
+from gridfsmount.mount.janitor import Janitor
+from gridfsmount.mount.options import DEFAULT_CACHE, TRASH_GRACE, MountOptions
+from gridfsmount.reading.reader import Reader
+from gridfsmount.store.connection import Connection, connect
+from gridfsmount.store.embedded import EmbeddedServer
+from gridfsmount.store.lake import Founder, Lake, open_lake
+from gridfsmount.vfs.files import Files
+from gridfsmount.vfs.folders import Folders
+from gridfsmount.vfs.lake_tree import LakeTree
+from gridfsmount.vfs.presentation import Presentation
+from gridfsmount.workers import Workers
+
+log = logging.getLogger(__name__)
+
+FAREWELL_SECONDS: Final = 10.0
+"""For the last writes of a mount that ends while its server is gone."""
+
+
+def run(options: MountOptions, ready: Callable[[], None]) -> None:
+    """Mount and serve until unmounted or told to stop; `ready` is called when it answers.
+
+    Raises:
+        StartupError: it cannot begin; the text says why.
+    """
+    with _server(options) as uri, _connection(options, uri) as connection:
+        lake = _open(options, connection)
+        deployment = connection.deployment
+        read_only = options.read_only or not deployment.writable
+        log.info(
+            "lake %s on a %s (MongoDB %s), mounted %s on %s",
+            deployment,
+            deployment.kind,
+            deployment.version,
+            "read-only" if read_only else "read-write",
+            options.mountpoint,
+        )
+        if read_only and not options.read_only:
+            log.warning("read-only: the server takes no writes from this user")
+        trio.run(_serve, options, lake, read_only, ready)
+        log.info("unmounted %s", options.mountpoint)
+
+
+@contextmanager
+def _server(options: MountOptions) -> Iterator[str]:
+    if options.embedded is None:
+        yield options.uri
+        return
+    with EmbeddedServer(options.embedded) as server:
+        yield server.uri
+
+
+@contextmanager
+def _connection(options: MountOptions, uri: str) -> Iterator[Connection]:
+    connection = connect(uri, bucket=options.bucket, deadline=options.deadline)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(options: MountOptions, connection: Connection) -> Lake:
+    try:
+        lake = open_lake(
+            connection,
+            lease_seconds=options.lease,
+            founder=Founder(options.uid, options.gid),
+        )
+        if connection.deployment.writable and not connection.deployment.transactions:
+            lake.commits.recover()
+    except FileSystemError as error:
+        raise StartupError(f"the lake cannot be opened: {error}") from error
+    return lake
+
+
+async def _serve(
+    options: MountOptions, lake: Lake, read_only: bool, ready: Callable[[], None]
+) -> None:
+    workers = Workers()
+    folders = Folders(lake.tree, workers)
+    janitor = Janitor(lake, workers, folders, TRASH_GRACE)
+    reader = Reader(lake.contents, workers, ChunkCache(DEFAULT_CACHE))
+    presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
+    async with trio.open_nursery() as nursery:
+
+        def spawn(call: Callable[[], object]) -> None:
+            nursery.start_soon(_unwaited, workers, call)
+
+        files = Files(lake, workers, reader, chunk_size=options.chunk_size, spawn=spawn)
+        tree = LakeTree(lake, workers, files, folders, presentation)
+        session.open_session(
+            LakeOperations(tree, files),
+            options.mountpoint,
+            name=str(lake.connection.deployment),
+            read_only=read_only,
+            allow_other=options.allow_other,
+        )
+        try:
+            nursery.start_soon(_stop_on_signal)
+            nursery.start_soon(_announce, options.mountpoint, ready)
+            if not read_only:
+                nursery.start_soon(janitor.run)
+                nursery.start_soon(Watcher(lake, workers).run)
+            await session.serve()
+        finally:
+            session.close_session()
+            files.close()
+            with trio.move_on_after(FAREWELL_SECONDS, shield=True):
+                await janitor.tidy()
+        nursery.cancel_scope.cancel()
+
+
+async def _unwaited(workers: Workers, call: Callable[[], object]) -> None:
+    try:
+        await workers.background(call)
+    except FileSystemError as error:
+        log.warning("left to the sweep: %s", error)
+
+
+async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:
+    await trio.to_thread.run_sync(os.stat, mountpoint)
+    ready()
+
+
+async def _stop_on_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            log.info("%s: unmounting", signal.Signals(number).name)
+            session.stop()

@@ -1,0 +1,1 @@
+"""Reading contents: from the cache, else from the store, every chunk once."""

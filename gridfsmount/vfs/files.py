@@ -1,0 +1,412 @@
+"""Open files: what each handle reads and writes.
+
+One `OpenFile` an inode, shared by its handles, so that processes of this machine see each other's
+writes at once, as POSIX wants. When another machine replaces the content, new handles get a new
+`OpenFile`; older handles keep the one they have, and with it the old content.
+
+A lock per `OpenFile` keeps its writer's calls apart; reads of files that nobody writes take none.
+"""
+
+import itertools
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import trio
+
+from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
+from gridfsmount.errors import FileSystemError, InvalidArgument, NotFound, StoreFailed
+from gridfsmount.reading.reader import Reader
+from gridfsmount.store.lake import Lake
+from gridfsmount.workers import Workers
+from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
+
+log = logging.getLogger(__name__)
+
+_KNOWN_CONTENTS: Final = 10_000
+"""Inodes whose cached content is remembered: a number and a few bytes each."""
+
+_SET_ID: Final = 0o6000
+_SET_GID_EXEC: Final = 0o2010
+
+
+@dataclass(eq=False, slots=True)
+class OpenFile:
+    """The state of an inode while handles are open."""
+
+    node: Node
+    content: Content | None
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    writer: ChunkedWriter | None = None
+    dirty: bool = False
+    """The writer has something that is not committed."""
+    mtime_ns: int = 0
+    """Time of the last write, or what was set since; counts while dirty."""
+    unlinked: bool = False
+    """No name is left: nothing is committed any more, the handles just go on."""
+    failed: bool = False
+    """A write was lost: nothing of it may be committed."""
+    kill_set_id: bool = False
+    """Somebody other than root wrote: the set-user-ID and set-group-ID bits must go."""
+    handles: int = 0
+    writers: int = 0
+
+    @property
+    def shown(self) -> Node:
+        """The node as processes of this machine see it now."""
+        node = self.node
+        if self.unlinked:
+            node = replace(node, names=())
+        if self.dirty and self.writer is not None:
+            node = replace(node, size=self.writer.size, mtime_ns=self.mtime_ns)
+        return node
+
+
+@dataclass(slots=True)
+class Handle:
+    """One open(2)."""
+
+    file: OpenFile
+    writable: bool
+    append: bool
+    uid: int
+    wrote: bool = False
+    """Since the last commit through this handle."""
+    refused: bool = False
+    """The last commit through this handle failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the kernel should know of a new handle."""
+
+    handle: int
+    keep_cache: bool
+    """What the kernel has cached of this inode is still right."""
+    direct_io: bool
+    """Bypass the kernel's cache: it serves handles that hold an older content."""
+
+
+class Files:
+    """All open files of a mount."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        workers: Workers,
+        reader: Reader,
+        *,
+        chunk_size: int,
+        spawn: Callable[[Callable[[], object]], None],
+    ) -> None:
+        """Serve `lake`; `spawn` runs a blocking call in the background."""
+        self._lake = lake
+        self._workers = workers
+        self._reader = reader
+        self._chunk_size = chunk_size
+        self._spawn = spawn
+        self._budget = DirtyBudget()
+        self._numbers = itertools.count(1)
+        self._handles: dict[int, Handle] = {}
+        self._files: dict[Inode, OpenFile] = {}
+        self._stale: dict[Inode, int] = {}
+        """Number of handles that hold an older content of an inode."""
+        self._cached: OrderedDict[Inode, ContentId | None] = OrderedDict()
+        """The content that the kernel may have pages of."""
+
+    def find(self, inode: Inode) -> OpenFile | None:
+        """The open file of an inode, if any handle is open."""
+        return self._files.get(inode)
+
+    async def open(
+        self, inode: Inode, caller: Caller, *, writable: bool, append: bool, truncate: bool
+    ) -> Opened:
+        """Open a file for reading, and for writing if so asked.
+
+        Raises:
+            NotFound: it is gone.
+            Damaged: its content cannot be found.
+        """
+        file = await self._current(inode, load=not truncate)
+        file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
+        handle = Handle(file, writable, append, caller.uid)
+        try:
+            if truncate:
+                async with file.lock:
+                    await self._truncate(file, 0, caller.uid)
+                handle.wrote = True
+        except BaseException:
+            self._drop(file)
+            raise
+        return self._enter(handle)
+
+    def opened_new(self, node: Node, caller: Caller, *, writable: bool, append: bool) -> Opened:
+        """A handle on a file that was created just now."""
+        file = OpenFile(node, None, handles=1)
+        self._files[node.inode] = file
+        self._remember(node.inode, None)
+        return self._enter(Handle(file, writable, append, caller.uid))
+
+    async def read(self, number: int, offset: int, size: int) -> bytes:
+        """Bytes of an open file.
+
+        Raises:
+            Damaged, StoreUnavailable: they cannot be had.
+        """
+        file = self._handle(number).file
+        if file.writer is not None:
+            async with file.lock:
+                if file.writer is not None:
+                    return await file.writer.read(offset, size)
+        if file.content is None:
+            return b""
+        return await self._reader.read(file.content, offset, size)
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """Write to an open file; returns the number of bytes taken, which is all of them."""
+        handle = self._handle(number)
+        if not handle.writable:
+            raise InvalidArgument("the file was not opened for writing")
+        file = handle.file
+        async with file.lock:
+            writer = self._writer(file)
+            if handle.append:
+                offset = writer.size
+            handle.wrote = True
+            self._mark(file, handle.uid)
+            try:
+                await writer.write(offset, data)
+            except BaseException:
+                file.failed = True
+                raise
+        return len(data)
+
+    async def truncate(self, inode: Inode, number: int | None, size: int, uid: int) -> Node:
+        """Set a file's size; without a handle the change is committed at once."""
+        if number is not None:
+            handle = self._handle(number)
+            async with handle.file.lock:
+                await self._truncate(handle.file, size, uid)
+            handle.wrote = True
+            return handle.file.shown
+        file = await self._current(inode, load=size > 0)
+        file.handles += 1
+        try:
+            async with file.lock:
+                await self._truncate(file, size, uid)
+                if not file.writers:
+                    try:
+                        await self._commit(file)
+                    finally:
+                        self._abandon(file)
+            return file.shown
+        finally:
+            self._drop(file)
+
+    async def commit(self, number: int) -> None:
+        """Make what was written through a handle durable and visible.
+
+        Raises:
+            StoreFailed: an earlier write through this file was lost.
+            FileSystemError: why it cannot be; the old content stays.
+        """
+        handle = self._handle(number)
+        if not handle.wrote:
+            return
+        async with handle.file.lock:
+            try:
+                await self._commit(handle.file)
+            except BaseException:
+                handle.refused = True
+                raise
+            handle.wrote = handle.refused = False
+
+    async def release(self, number: int) -> None:
+        """Close a handle; what was mapped and written after the last commit is committed."""
+        handle = self._handles.pop(number)
+        file = handle.file
+        try:
+            async with file.lock:
+                if handle.writable and file.writers == 1:
+                    await self._end_writing(file, give_up=handle.refused)
+                elif file.handles == 1:
+                    self._abandon(file)
+        finally:
+            file.writers -= handle.writable
+            self._drop(file)
+
+    def close(self) -> None:
+        """Give up everything that was not committed, for the end of the mount."""
+        for handle in self._handles.values():
+            self._abandon(handle.file)
+        self._handles.clear()
+        self._files.clear()
+
+    def changed(self, node: Node) -> None:
+        """A node changed: open handles show it, but for what they write themselves."""
+        file = self._files.get(node.inode)
+        if file is not None:
+            file.node = replace(node, content=file.node.content, size=file.node.size)
+
+    def unlinked(self, inode: Inode) -> None:
+        """An inode's last name is gone."""
+        file = self._files.get(inode)
+        if file is not None:
+            file.unlinked = True
+
+    def set_mtime(self, inode: Inode, mtime_ns: int) -> None:
+        """The time of modification was set on purpose: the next commit keeps it."""
+        file = self._files.get(inode)
+        if file is not None:
+            file.mtime_ns = mtime_ns
+
+    def _enter(self, handle: Handle) -> Opened:
+        number = next(self._numbers)
+        self._handles[number] = handle
+        file = handle.file
+        file.writers += handle.writable
+        inode = file.node.inode
+        content = None if file.content is None else file.content.id
+        same = file.dirty or (inode in self._cached and self._cached[inode] == content)
+        self._remember(inode, content)
+        return Opened(number, keep_cache=same, direct_io=self._stale.get(inode, 0) > 0)
+
+    def _remember(self, inode: Inode, content: ContentId | None) -> None:
+        self._cached[inode] = content
+        self._cached.move_to_end(inode)
+        if len(self._cached) > _KNOWN_CONTENTS:
+            self._cached.popitem(last=False)
+
+    def _handle(self, number: int) -> Handle:
+        handle = self._handles.get(number)
+        if handle is None:
+            raise InvalidArgument(f"no open file has the handle {number}")
+        return handle
+
+    async def _current(self, inode: Inode, *, load: bool) -> OpenFile:
+        """The open file of an inode with its newest content, made if need be."""
+        known = self._files.get(inode)
+        if known is not None and (known.unlinked or known.dirty):
+            return known
+        node, content = await self._workers.foreground(self._load, inode, load)
+        # No checkpoint from here on: whoever comes meanwhile must find one file.
+        known = self._files.get(inode)
+        if known is not None:
+            loaded = None if known.content is None else known.content.id
+            if known.unlinked or known.dirty:
+                return known
+            if loaded == node.content:
+                known.node = node
+                return known
+            if known.handles:
+                self._stale[inode] = self._stale.get(inode, 0) + 1
+        file = self._files[inode] = OpenFile(node, content)
+        return file
+
+    def _load(self, inode: Inode, load: bool) -> tuple[Node, Content | None]:
+        node = self._lake.tree.get(inode)
+        if node is None:
+            raise NotFound(f"inode {inode}")
+        if node.kind is not Kind.FILE:
+            raise InvalidArgument(f"inode {inode} is no regular file")
+        content = None
+        if load and node.content is not None:
+            content = self._lake.contents.get(node.content)
+        return node, content
+
+    def _writer(self, file: OpenFile) -> ChunkedWriter:
+        if file.writer is None:
+            file.writer = ChunkedWriter(
+                contents=self._lake.contents,
+                leases=self._lake.leases,
+                read_base=self._reader.read,
+                workers=self._workers,
+                budget=self._budget,
+                inode=file.node.inode,
+                name=file.node.names[0].name if file.node.names else "",
+                base=file.content,
+                chunk_size=self._chunk_size,
+            )
+        return file.writer
+
+    def _mark(self, file: OpenFile, uid: int) -> None:
+        file.dirty = True
+        file.mtime_ns = time.time_ns()
+        file.kill_set_id = file.kill_set_id or uid != 0
+
+    async def _truncate(self, file: OpenFile, size: int, uid: int) -> None:
+        writer = self._writer(file)
+        await writer.truncate(size)
+        self._mark(file, uid)
+        if size == 0:
+            file.failed = False  # what was lost is not wanted any more
+
+    async def _commit(self, file: OpenFile) -> None:
+        writer = file.writer
+        if writer is None or not file.dirty or file.unlinked:
+            return
+        if file.failed:
+            raise StoreFailed(f"{self._name(file)}: an earlier write was lost; write it anew")
+        content = await writer.finish()
+        node = await self._workers.foreground(
+            self._lake.commits.commit,
+            file.node.inode,
+            content,
+            file.node.content,
+            file.mtime_ns,
+            self._bits_to_clear(file),
+        )
+        if node is None:
+            file.unlinked = True
+            return
+        writer.committed(content)
+        file.node, file.content, file.dirty, file.kill_set_id = node, content, False, False
+        self._remember(node.inode, node.content)
+
+    def _bits_to_clear(self, file: OpenFile) -> int:
+        mode = file.node.mode
+        if not file.kill_set_id or mode is None:
+            return 0
+        # Set-group-ID without group execution means mandatory locking, not privilege.
+        return _SET_ID if mode & _SET_GID_EXEC == _SET_GID_EXEC else 0o4000
+
+    async def _end_writing(self, file: OpenFile, *, give_up: bool) -> None:
+        """The last handle that could write is closed."""
+        if file.dirty and not file.unlinked and not file.failed and not give_up:
+            try:
+                await self._commit(file)
+            except FileSystemError as error:
+                log.error(
+                    "%s: what was written after the last close is lost: %s", self._name(file), error
+                )
+        self._abandon(file)
+
+    def _abandon(self, file: OpenFile) -> None:
+        writer = file.writer
+        if writer is None:
+            return
+        if file.unlinked and file.handles > 1:
+            return  # readers of the unlinked file still need it
+        file.writer, file.dirty, file.failed = None, False, False
+        writer.drop_pages()
+        target = writer.target
+        if target is not None:
+            self._spawn(lambda: self._lake.commits.abandon(target))
+
+    def _drop(self, file: OpenFile) -> None:
+        file.handles -= 1
+        inode = file.node.inode
+        if self._files.get(inode) is not file:
+            left = self._stale.get(inode, 0) - (file.handles == 0)
+            if left > 0:
+                self._stale[inode] = left
+            else:
+                self._stale.pop(inode, None)
+        elif file.handles == 0:
+            del self._files[inode]
+
+    def _name(self, file: OpenFile) -> str:
+        return file.node.names[0].name if file.node.names else f"inode {file.node.inode}"

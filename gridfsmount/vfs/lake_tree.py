@@ -1,0 +1,611 @@
+"""The live lake as a file system: names, attributes and directories.
+
+Every method is one request of the kernel. Rules are checked first, then the store changes, then
+what the mount remembers. A change that met another machine's is tried again from the start.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from gridfsmount.core.model import (
+    LATEST_FLAG,
+    ROOT,
+    SNAPSHOTS,
+    Attributes,
+    Caller,
+    Change,
+    Inode,
+    Kind,
+    Name,
+    Node,
+    Space,
+    State,
+)
+from gridfsmount.core.names import LATEST
+from gridfsmount.errors import (
+    AlreadyExists,
+    Conflict,
+    CrossVersion,
+    InvalidArgument,
+    IsADirectory,
+    NoAttribute,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+    TooManyLinks,
+)
+from gridfsmount.store.commits import MAX_LINKS
+from gridfsmount.store.lake import Lake
+from gridfsmount.vfs.files import Files, Opened
+from gridfsmount.vfs.folders import Folders
+from gridfsmount.vfs.inodes import InodeNumbers
+from gridfsmount.vfs.listing import Entry, Listing
+from gridfsmount.vfs.presentation import Presentation
+from gridfsmount.vfs.rules import (
+    Level,
+    check_exchange,
+    check_new,
+    check_removal,
+    check_rename,
+    check_target,
+    level_of,
+)
+from gridfsmount.vfs.xattrs import described, with_attribute
+from gridfsmount.workers import Workers
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TRIES: Final = 10
+"""A change that meets others' that often meets a fault, not a coincidence."""
+
+_SPACE_SECONDS: Final = 2.0
+"""How long the figures of statfs are good for: the server walks its catalogue for them."""
+
+_SET_GID: Final = 0o2000
+
+
+class LakeTree:
+    """Operations on the tree of one lake."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        workers: Workers,
+        files: Files,
+        folders: Folders,
+        presentation: Presentation,
+    ) -> None:
+        """Serve `lake` through `files`."""
+        self._lake = lake
+        self._workers = workers
+        self._files = files
+        self._folders = folders
+        self._presentation = presentation
+        self._inodes = InodeNumbers(lake.tree, workers)
+        self._listings: dict[int, Listing] = {}
+        self._listing_numbers = itertools.count(1)
+        self._space: tuple[float, Space] | None = None
+
+    # --- looking -------------------------------------------------------------------------------
+
+    async def lookup(self, parent: Inode, name: str) -> Attributes:
+        """Attributes of the name `name` in a directory; `.` and `..` work as well.
+
+        Raises:
+            NotFound: there is none.
+        """
+        if name == ".":
+            return await self.attributes(parent)
+        if name == "..":
+            folder = await self._folders.get(parent)
+            return await self.attributes(folder.parent if parent != ROOT else ROOT)
+        if name == LATEST:
+            folder = await self._folders.get(parent)
+            if level_of(folder) is Level.FOLDER:
+                return await self._latest_attributes(folder)
+        return self._shown(await self._find(parent, name))
+
+    async def attributes(self, inode: Inode) -> Attributes:
+        """Attributes of an inode.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        if inode & LATEST_FLAG:
+            return await self._latest_attributes(
+                await self._folders.get(Inode(inode & ~LATEST_FLAG))
+            )
+        file = self._files.find(inode)
+        if file is not None and (file.dirty or file.unlinked):
+            return self._presentation.attributes(file.shown)
+        node = await self._workers.foreground(self._lake.tree.get, inode)
+        if node is None:
+            file = self._files.find(inode)
+            if file is None:
+                raise NotFound(f"inode {inode}")
+            file.unlinked = True  # by another machine
+            return self._presentation.attributes(file.shown)
+        return self._shown(node)
+
+    async def read_link(self, inode: Inode) -> str:
+        """Target of a symbolic link."""
+        if inode & LATEST_FLAG:
+            folder = await self._folders.get(Inode(inode & ~LATEST_FLAG))
+            return (await self._latest(folder))[0]
+        node = await self._node(inode)
+        if node.kind is not Kind.SYMLINK:
+            raise InvalidArgument(f"inode {inode} is no symbolic link")
+        return node.target
+
+    async def space(self) -> Space:
+        """Figures of the server's disk."""
+        now = time.monotonic()
+        if self._space is None or now - self._space[0] > _SPACE_SECONDS:
+            self._space = now, await self._workers.foreground(self._lake.statistics.space)
+        return self._space[1]
+
+    # --- directories ---------------------------------------------------------------------------
+
+    async def open_directory(self, inode: Inode) -> int:
+        """A handle to list a directory."""
+        folder = await self._folders.get(inode)
+        listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
+        number = next(self._listing_numbers)
+        self._listings[number] = listing
+        return number
+
+    async def read_directory(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
+        """Entries from `position` on; `.` and `..` come first."""
+        listing = self._listings[number]
+        for index, (name, node) in enumerate(listing.extra[position:], position):
+            yield Entry(name, self._shown(node), index + 1)
+        offset = len(listing.extra)
+        index = max(0, position - offset)
+        while True:
+            rest = await listing.from_index(self._lake.tree, self._workers, index)
+            empty = True
+            for at, name, node in rest:
+                empty = False
+                index = at + 1
+                yield Entry(name, self._shown(node), offset + index)
+            if empty:
+                break
+        if index <= listing.length:
+            latest = await self._latest_entry(listing, offset + index + 1)
+            if latest is not None:
+                yield latest
+
+    def close_directory(self, number: int) -> None:
+        """Forget a handle."""
+        del self._listings[number]
+
+    # --- making --------------------------------------------------------------------------------
+
+    async def make(
+        self, parent: Inode, name: str, kind: Kind, mode: int, caller: Caller, target: str = ""
+    ) -> Attributes:
+        """Make a directory, a symbolic link, a FIFO, a socket or an empty file."""
+        return self._shown(await self._make(parent, name, kind, mode, caller, target))
+
+    async def create(
+        self,
+        parent: Inode,
+        name: str,
+        mode: int,
+        caller: Caller,
+        *,
+        exclusive: bool,
+        writable: bool,
+        append: bool,
+        truncate: bool,
+    ) -> tuple[Opened, Attributes]:
+        """Make a file and open it; one that another machine made meanwhile is opened instead."""
+        try:
+            node = await self._make(parent, name, Kind.FILE, mode, caller)
+        except AlreadyExists:
+            if exclusive:
+                raise
+            node = await self._find(parent, name)
+            opened = await self._files.open(
+                node.inode, caller, writable=writable, append=append, truncate=truncate
+            )
+            return opened, await self.attributes(node.inode)
+        opened = self._files.opened_new(node, caller, writable=writable, append=append)
+        return opened, self._shown(node)
+
+    async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
+        """Give a file one more name in the same version."""
+        folder = await self._folders.get(parent)
+        added = Name(parent, name)
+
+        async def attempt() -> Node:
+            node = await self._node(inode)
+            if node.kind is Kind.DIRECTORY or level_of(node) is not Level.INSIDE:
+                raise NotPermitted("only files inside a version can have hard links")
+            check_new(folder, name, node.kind)
+            if folder.version != node.version:
+                raise CrossVersion("hard links stay inside one version")
+            await self._folders.check_writable(node.version)
+            if len(node.names) >= MAX_LINKS:
+                raise TooManyLinks(f"a file has at most {MAX_LINKS} names")
+            if added in node.names:
+                raise AlreadyExists(name)
+            return await self._workers.foreground(self._lake.commits.add_link, node, added)
+
+        node = await self._retry(attempt)
+        self._files.changed(node)
+        self._folders.touch(parent)
+        return self._shown(node)
+
+    # --- removing and renaming -----------------------------------------------------------------
+
+    async def unlink(self, parent: Inode, name: str) -> None:
+        """Remove a name of anything but a directory."""
+        folder = await self._folders.get(parent)
+        check_removal(folder)
+
+        async def attempt() -> None:
+            node = await self._removable(folder, name)
+            if node.kind is Kind.DIRECTORY:
+                raise IsADirectory(name)
+            left = await self._workers.foreground(
+                self._lake.commits.unlink, node, Name(parent, name)
+            )
+            if left is None:
+                self._files.unlinked(node.inode)
+            else:
+                self._files.changed(left)
+
+        await self._retry(attempt)
+        self._folders.touch(parent)
+
+    async def remove_directory(self, parent: Inode, name: str) -> None:
+        """Remove an empty directory."""
+        folder = await self._folders.get(parent)
+        check_removal(folder)
+
+        async def attempt() -> None:
+            node = await self._removable(folder, name)
+            if node.kind is not Kind.DIRECTORY:
+                raise NotADirectory(name)
+            if level_of(node) is Level.FIXED:
+                raise NotPermitted("the root of a lake is fixed")
+            if level_of(node) is Level.VERSION:
+                await self._folders.check_writable(node.inode)
+            await self._workers.foreground(self._lake.tree.remove_directory, node)
+            self._folders.forget(node.inode)
+            self._folders.settle(node.inode)
+
+        await self._retry(attempt)
+        self._folders.touch(parent)
+
+    async def rename(
+        self,
+        parent: Inode,
+        name: str,
+        new_parent: Inode,
+        new_name: str,
+        *,
+        replace_existing: bool = True,
+        exchange: bool = False,
+    ) -> None:
+        """Rename atomically, as renameat2(2) does.
+
+        Raises:
+            AlreadyExists: the new name is taken, and must not be replaced.
+            CrossVersion: only a copy can get there.
+        """
+        old_folder = await self._folders.get(parent)
+        new_folder = await self._folders.get(new_parent)
+        check_removal(old_folder)
+        old, new = Name(parent, name), Name(new_parent, new_name)
+
+        async def attempt() -> None:
+            node = await self._removable(old_folder, name)
+            target = await self._workers.foreground(self._lake.tree.find, new_parent, new_name)
+            if exchange:
+                if target is None:
+                    raise NotFound(new_name)
+                await self._exchange(node, old, target, new)
+                return
+            if target is not None and not replace_existing:
+                raise AlreadyExists(new_name)
+            if target is not None and target.inode == node.inode:
+                return
+            version = await self._check_move(node, new_folder, new_name, target)
+            renamed = await self._workers.foreground(
+                self._lake.commits.rename, node, old, new, target, version
+            )
+            self._note_rename(renamed, target, new)
+
+        await self._retry(attempt)
+        self._folders.touch(parent, new_parent)
+
+    # --- changing attributes -------------------------------------------------------------------
+
+    async def change(
+        self, inode: Inode, change: Change, caller: Caller, handle: int | None
+    ) -> Attributes:
+        """Set mode, owner, times and size, as far as `change` asks."""
+        node = await self._changeable(inode)
+        if change.size is not None:
+            if node.kind is not Kind.FILE:
+                raise InvalidArgument("only files have a size to set")
+            node = await self._files.truncate(inode, handle, change.size, caller.uid)
+        fields = _change_fields(node, change, self._presentation.mode(node))
+        file = self._files.find(inode)
+        if fields and file is not None and file.unlinked:
+            file.node = _apply(file.node, fields)
+        elif fields:
+            fields["ctime_ns"] = time.time_ns()
+            self._folders.settle(inode)
+            self._folders.forget(inode)
+            changed = await self._workers.foreground(self._lake.tree.update, inode, fields)
+            self._files.changed(changed)
+            if change.mtime_ns is not None:
+                self._files.set_mtime(inode, change.mtime_ns)
+            node = changed
+        file = self._files.find(inode)
+        if file is not None and (file.dirty or file.unlinked):
+            node = file.shown
+        return self._shown(node)
+
+    async def get_attribute(self, inode: Inode, name: str) -> bytes:
+        """Value of an extended attribute.
+
+        Raises:
+            NoAttribute: it has none of that name.
+        """
+        node = await self._node(inode)
+        value = node.xattrs.get(name)
+        if value is None and node.content is not None and name.startswith("user.lake."):
+            content = await self._workers.foreground(self._lake.contents.get, node.content)
+            value = described(content, name)
+        if value is None:
+            raise NoAttribute(name)
+        return value
+
+    async def attribute_names(self, inode: Inode) -> list[str]:
+        """Names of the extended attributes that were set."""
+        return sorted((await self._node(inode)).xattrs)
+
+    async def set_attribute(self, inode: Inode, name: str, value: bytes) -> None:
+        """Set an extended attribute."""
+        node = await self._changeable(inode)
+        if node.kind not in (Kind.FILE, Kind.DIRECTORY):
+            raise NotPermitted("only files and directories have user.* attributes")
+        await self._store_attributes(inode, with_attribute(node.xattrs, name, value))
+
+    async def remove_attribute(self, inode: Inode, name: str) -> None:
+        """Remove an extended attribute."""
+        node = await self._changeable(inode)
+        if name not in node.xattrs:
+            raise NoAttribute(name)
+        rest = {key: value for key, value in node.xattrs.items() if key != name}
+        await self._store_attributes(inode, rest)
+
+    # --- inner parts ---------------------------------------------------------------------------
+
+    def _shown(self, node: Node) -> Attributes:
+        file = self._files.find(node.inode)
+        if file is not None and file.dirty:
+            node = file.shown
+        return self._presentation.attributes(self._folders.shown(node))
+
+    async def _find(self, parent: Inode, name: str) -> Node:
+        node = await self._workers.foreground(self._lake.tree.find, parent, name)
+        if node is None:
+            raise NotFound(name)
+        return node
+
+    async def _node(self, inode: Inode) -> Node:
+        if inode & LATEST_FLAG:
+            folder = await self._folders.get(Inode(inode & ~LATEST_FLAG))
+            return replace((await self._latest(folder))[1], kind=Kind.SYMLINK, xattrs={})
+        file = self._files.find(inode)
+        if file is not None and file.unlinked:
+            return file.node
+        node = await self._workers.foreground(self._lake.tree.get, inode)
+        if node is None:
+            raise NotFound(f"inode {inode}")
+        return node
+
+    async def _changeable(self, inode: Inode) -> Node:
+        if inode & LATEST_FLAG:
+            raise NotPermitted("'latest' is kept by the lake")
+        if inode == SNAPSHOTS:
+            raise ReadOnly("snapshots cannot be changed")
+        node = await self._node(inode)
+        await self._folders.check_writable(node.version)
+        return node
+
+    async def _removable(self, folder: Node, name: str) -> Node:
+        if name == LATEST and level_of(folder) is Level.FOLDER:
+            raise NotPermitted("'latest' is kept by the lake")
+        node = await self._find(folder.inode, name)
+        if level_of(node) is not Level.VERSION:
+            await self._folders.check_writable(folder.version)
+        return node
+
+    async def _parent(self, folder: Node) -> Node:
+        return folder if folder.inode == ROOT else await self._folders.get(folder.parent)
+
+    async def _make(
+        self,
+        parent: Inode,
+        name: str,
+        kind: Kind,
+        mode: int,
+        caller: Caller,
+        target: str = "",
+    ) -> Node:
+        folder = await self._folders.get(parent)
+        level = check_new(folder, name, kind)
+        await self._folders.check_writable(folder.version)
+        if level is Level.TAG:
+            check_target(target)
+            version = await self._find(parent, target)
+            if level_of(version) is not Level.VERSION:
+                raise InvalidArgument(f"{target!r} is no version")
+        inode = await self._inodes.next()
+        node = _new_node(inode, Name(parent, name), kind, mode, caller, folder, level, target)
+        try:
+            await self._workers.foreground(self._lake.commits.create, node)
+        except NotFound:
+            self._folders.forget(parent)
+            raise
+        self._folders.touch(parent)
+        return node
+
+    async def _check_move(
+        self, node: Node, folder: Node, name: str, target: Node | None
+    ) -> Inode | None:
+        version = check_rename(node, folder, name)
+        await self._folders.check_writable(folder.version)
+        if level_of(node) is Level.VERSION:
+            await self._folders.check_writable(node.inode)
+        if target is not None:
+            if node.kind is Kind.DIRECTORY and target.kind is not Kind.DIRECTORY:
+                raise NotADirectory(name)
+            if node.kind is not Kind.DIRECTORY and target.kind is Kind.DIRECTORY:
+                raise IsADirectory(name)
+            if level_of(target) is Level.VERSION:
+                await self._folders.check_writable(target.inode)
+        if node.kind is Kind.DIRECTORY and node.parent != folder.inode:
+            above = await self._workers.foreground(self._lake.tree.ancestors, folder.inode)
+            if node.inode == folder.inode or node.inode in above:
+                raise InvalidArgument("a directory cannot move into itself")
+        # A version and a folder keep the version they have; a new home gives one only inside.
+        return version if level_of(node) in (Level.INSIDE, Level.UNSORTED) else None
+
+    async def _exchange(self, node: Node, old: Name, target: Node, new: Name) -> None:
+        if node.inode == target.inode:
+            return
+        check_exchange(node, target)
+        await self._folders.check_writable(node.version)
+        for each, goal in ((node, new), (target, old)):
+            if each.kind is Kind.DIRECTORY and each.parent != goal.parent:
+                above = await self._workers.foreground(self._lake.tree.ancestors, goal.parent)
+                if each.inode == goal.parent or each.inode in above:
+                    raise InvalidArgument("a directory cannot move into itself")
+        await self._workers.foreground(self._lake.commits.exchange, node, old, target, new)
+        self._folders.forget(node.inode, target.inode)
+
+    def _note_rename(self, renamed: Node, target: Node | None, new: Name) -> None:
+        self._folders.forget(renamed.inode)
+        self._files.changed(renamed)
+        if target is None:
+            return
+        self._folders.forget(target.inode)
+        if target.names == (new,):
+            self._files.unlinked(target.inode)
+
+    async def _store_attributes(self, inode: Inode, xattrs: dict[str, bytes]) -> None:
+        node = await self._workers.foreground(self._lake.tree.set_xattrs, inode, xattrs)
+        self._files.changed(node)
+
+    async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(_TRIES - 1):
+            try:
+                return await attempt()
+            except Conflict as error:
+                log.debug("once more: %s", error)
+        return await attempt()
+
+    # --- latest --------------------------------------------------------------------------------
+
+    async def _latest(self, folder: Node) -> tuple[str, Node]:
+        """Name and node of the newest sealed version, else of the newest draft."""
+        nodes = await self._workers.foreground(
+            self._lake.tree.children_of_kind, folder.inode, Kind.DIRECTORY
+        )
+        versions = [node for node in nodes if level_of(node) is Level.VERSION]
+        if not versions:
+            raise NotFound(LATEST)
+        # The inode number decides between two of one instant, everywhere alike.
+        newest = max(
+            versions, key=lambda node: (node.state is State.SEALED, node.created_ns, node.inode)
+        )
+        return newest.names[0].name, newest
+
+    async def _latest_attributes(self, folder: Node) -> Attributes:
+        name, version = await self._latest(folder)
+        return self._presentation.latest(folder, version, name)
+
+    async def _latest_entry(self, listing: Listing, position: int) -> Entry | None:
+        folder = listing.extra[0][1]
+        if level_of(folder) is not Level.FOLDER:
+            return None
+        try:
+            return Entry(LATEST, await self._latest_attributes(folder), position)
+        except NotFound:
+            return None
+
+
+def _new_node(
+    inode: Inode,
+    name: Name,
+    kind: Kind,
+    mode: int,
+    caller: Caller,
+    folder: Node,
+    level: Level,
+    target: str,
+) -> Node:
+    now = time.time_ns()
+    gid, mode = caller.gid, mode & 0o7777
+    if folder.mode is not None and folder.mode & _SET_GID and folder.gid is not None:
+        gid = folder.gid
+        if kind is Kind.DIRECTORY:
+            mode |= _SET_GID
+    versions = {Level.VERSION: inode, Level.INSIDE: folder.version}
+    return Node(
+        inode=inode,
+        kind=kind,
+        names=(name,),
+        mode=mode,
+        uid=caller.uid,
+        gid=gid,
+        mtime_ns=now,
+        ctime_ns=now,
+        target=target,
+        version=versions.get(level),
+        state=State.DRAFT if level is Level.VERSION else None,
+        created_ns=now if level is Level.VERSION else 0,
+    )
+
+
+def _change_fields(node: Node, change: Change, mode: int) -> dict[str, int]:
+    fields = {
+        name: value
+        for name in ("mode", "uid", "gid", "atime_ns", "mtime_ns")
+        if (value := getattr(change, name)) is not None
+    }
+    owner_changes = change.uid is not None or change.gid is not None
+    if owner_changes and change.mode is None and node.kind is not Kind.DIRECTORY:
+        # chown(2) takes set-user-ID away, and set-group-ID where it grants privilege.
+        cleared = mode & ~0o4000
+        if mode & 0o010:
+            cleared &= ~0o2000
+        if cleared != mode:
+            fields["mode"] = cleared
+    return fields
+
+
+def _apply(node: Node, fields: dict[str, int]) -> Node:
+    return replace(
+        node,
+        mode=fields.get("mode", node.mode),
+        uid=fields.get("uid", node.uid),
+        gid=fields.get("gid", node.gid),
+        atime_ns=fields.get("atime_ns", node.atime_ns),
+        mtime_ns=fields.get("mtime_ns", node.mtime_ns),
+        ctime_ns=time.time_ns(),
+    )

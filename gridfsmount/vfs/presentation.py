@@ -1,0 +1,61 @@
+"""How a node looks to `stat`: defaults filled in, owners squashed."""
+
+from dataclasses import dataclass, replace
+
+from gridfsmount.core.model import LATEST_FLAG, Attributes, Inode, Kind, Node
+
+DIRECTORY_SIZE = 4096
+"""Bytes that a directory shows: what tools are used to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """The mount's choices for what the lake does not know."""
+
+    uid: int
+    """Owner of adopted nodes."""
+    gid: int
+    """Group of adopted nodes."""
+    umask: int
+    """Permission bits that adopted nodes lack."""
+    squash: tuple[int, int] | None = None
+    """Owner and group of everything, whatever the lake knows."""
+
+    def attributes(self, node: Node, *, size: int | None = None) -> Attributes:
+        """What `stat` shows; `size` overrides what the node says, for files being written."""
+        uid, gid = self.squash or (
+            self.uid if node.uid is None else node.uid,
+            self.gid if node.gid is None else node.gid,
+        )
+        return Attributes(
+            inode=node.inode,
+            kind=node.kind,
+            mode=self.mode(node),
+            # As on btrfs: 1 tells find(1) that the number of subdirectories is not known.
+            nlink=1 if node.kind is Kind.DIRECTORY else len(node.names),
+            uid=uid,
+            gid=gid,
+            size=_size(node) if size is None else size,
+            atime_ns=node.mtime_ns if node.atime_ns is None else node.atime_ns,
+            mtime_ns=node.mtime_ns,
+            ctime_ns=node.ctime_ns,
+        )
+
+    def mode(self, node: Node) -> int:
+        """Permission bits, with the default for adopted nodes."""
+        if node.kind is Kind.SYMLINK:
+            return 0o777
+        if node.mode is not None:
+            return node.mode
+        return (0o777 if node.kind is Kind.DIRECTORY else 0o666) & ~self.umask
+
+    def latest(self, folder: Node, version: Node, name: str) -> Attributes:
+        """The link `latest` of a folder of versions, which has no node of its own."""
+        link = replace(version, kind=Kind.SYMLINK, target=name)
+        return replace(self.attributes(link), inode=Inode(folder.inode | LATEST_FLAG), nlink=1)
+
+
+def _size(node: Node) -> int:
+    if node.kind is Kind.DIRECTORY:
+        return DIRECTORY_SIZE
+    return len(node.target.encode()) if node.kind is Kind.SYMLINK else node.size

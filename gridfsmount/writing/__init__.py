@@ -1,0 +1,1 @@
+"""Writing contents: chunks leave memory while the file is still being written."""
