@@ -3,11 +3,13 @@
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.mongod import Mongod
+from tests.mounting import Mounted, assert_healthy_log
 
 # No deadline in either: on a busy machine one slow example is not a failure.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -46,3 +48,11 @@ def _own_database(server: Mongod) -> Iterator[str]:
     yield server.uri_for(name)
     with server.client() as client:
         client.drop_database(name)
+
+
+@pytest.fixture
+def lake(lake_uri: str, tmp_path: Path) -> Iterator[Mounted]:
+    """A fresh lake on the replica set, mounted; the log must be clean at the end."""
+    with Mounted(lake_uri, tmp_path) as mount:
+        yield mount
+    assert_healthy_log(mount)

@@ -309,7 +309,7 @@ class LakeOperations(pyfuse3.Operations):
 
     @_answer
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        """Answers fsync(2). on a directory: names are durable when the call that made them returns."""
+        """Nothing to do: names are durable when their call returns."""
 
     # --- extended attributes -------------------------------------------------------------------
 
