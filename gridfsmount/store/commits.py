@@ -90,7 +90,7 @@ class Commits:
                 self._retell(left)
             return left
         if node.content is not None:
-            self._trash.announce(node.content, self._path(name))
+            self._trash.announce(node.content, name.name)
         self._tree.delete(node)
         if node.content is not None:
             self._trash.settle(node.content)
@@ -113,7 +113,7 @@ class Commits:
             DirectoryNotEmpty: `target` is a directory with entries.
             NotFound: the new directory was removed meanwhile.
         """
-        old_path = self._path(old)
+        old_path = self._path(old) if node.kind is Kind.DIRECTORY else ""
         names = tuple(new if each == old else each for each in node.names)
         now = time.time_ns()
         if target is None:
@@ -151,15 +151,17 @@ class Commits:
         self,
         inode: Inode,
         content: Content | None,
+        pages: Sequence[tuple[int, bytes]],
         replaced: ContentId | None,
         mtime_ns: int,
         clear_mode: int,
     ) -> Node | None:
-        """Publish a content whose chunks are all there, and make it the node's.
+        """Publish a content and make it the node's.
 
         Args:
             inode: the file.
             content: the new content; None for an empty file.
+            pages: its chunks, to be written in the same transaction; none when they are there.
             replaced: the content that the node has, as far as the writer knows.
             mtime_ns: time of the last write.
             clear_mode: permission bits that writing takes away (set-user-ID and the like).
@@ -173,15 +175,27 @@ class Commits:
         path = self._tree.path(inode)
         if path is None:
             return None
-        if content is not None:
+        if content is not None and not pages:
             if not self._leases.confirm(content.id):
                 raise Damaged(f"{path}: the upload was idle for too long and was given up")
             self._contents.publish(content, path)
         if replaced is not None:
             self._trash.announce(replaced, path)
-        shown = self._tree.show(inode, content, mtime_ns, clear_mode)
+
+        def write(session: ClientSession | None) -> tuple[ContentId | None, Node] | None:
+            if content is not None and pages:
+                self._contents.put_whole(content, pages, path, session)
+            shown = self._tree.show(inode, content, mtime_ns, clear_mode, session)
+            if shown is None and pages:
+                raise NotFound(path)  # ends the transaction: nothing was published
+            return shown
+
+        try:
+            shown = self._atomically(write) if pages else write(None)
+        except NotFound:
+            shown = None
         if shown is None:
-            if content is not None:
+            if content is not None and not pages:
                 self._contents.hide(content.id)  # its chunks serve the handles that are open
             return None
         before, node = shown
@@ -191,7 +205,7 @@ class Commits:
             self._trash.settle(before)
         if replaced is not None:
             self._trash.settle(replaced)
-        if content is not None:
+        if content is not None and not pages:
             self._leases.finish(content.id)
         return node
 
@@ -245,7 +259,7 @@ class Commits:
         if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode):
             raise DirectoryNotEmpty(new.name)
         if last and target.content is not None:
-            self._trash.announce(target.content, self._path(new))
+            self._trash.announce(target.content, new.name)
 
         def replace(session: ClientSession | None) -> Node:
             parked = self._tree.park(target, new, (new,), session)

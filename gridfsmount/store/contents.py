@@ -12,6 +12,7 @@ from typing import Any, Final
 import bson
 from bson import Binary, Int64
 from pymongo import ReplaceOne
+from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from xxhash import xxh3_64_digest
 
@@ -41,6 +42,7 @@ class Contents:
         self._seam = connection.seam
         self._files = connection.collection("files")
         self._chunks = connection.collection("chunks")
+        self._relaxed = connection.acknowledged("files")
         self._writer = writer
 
     @staticmethod
@@ -87,11 +89,7 @@ class Contents:
 
     def put_chunks(self, content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Write chunks of a content that is not published yet; a number may come again."""
-        key = content_key(content)
-        documents = [
-            {"_id": bson.ObjectId(), "files_id": key, "n": n, "data": Binary(data)}
-            for n, data in chunks
-        ]
+        documents = _chunk_documents(content, chunks)
         with self._seam.operation(f"write {len(chunks)} chunks of content {content}"):
             try:
                 self._chunks.insert_many(documents, ordered=False)
@@ -149,9 +147,30 @@ class Contents:
                 {"files_id": {"$eq": content_key(content)}, "n": {"$gte": count}}
             )
 
+    def put_whole(
+        self,
+        content: Content,
+        chunks: Sequence[tuple[int, bytes]],
+        path: str,
+        session: ClientSession | None,
+    ) -> None:
+        """Write all chunks and the files document, inside a transaction."""
+        with self._seam.operation(f"write {path}"):
+            self._chunks.insert_many(_chunk_documents(content.id, chunks), session=session)
+            self._files.insert_one(self._file_document(content, path), session=session)
+
     def publish(self, content: Content, path: str) -> None:
         """Write the files document: from now on every driver sees the content at `path`."""
-        document: Document = {
+        document = self._file_document(content, path)
+        with self._seam.operation(f"publish {path}"):
+            try:
+                self._files.insert_one(document)
+            except DuplicateKeyError:
+                # An attempt whose answer was lost had arrived; the path may have changed since.
+                self._files.replace_one({"_id": {"$eq": document["_id"]}}, document)
+
+    def _file_document(self, content: Content, path: str) -> Document:
+        return {
             "_id": content_key(content.id),
             "length": Int64(content.length),
             "chunkSize": content.chunk_size,
@@ -166,22 +185,14 @@ class Contents:
                 }
             },
         }
-        with self._seam.operation(f"publish {path}"):
-            try:
-                self._files.insert_one(document)
-            except DuplicateKeyError:
-                # An attempt whose answer was lost had arrived; the path may have changed since.
-                self._files.replace_one({"_id": {"$eq": document["_id"]}}, document)
 
-    def file_document(self, content: ContentId) -> Document | None:
-        """The raw files document, to be kept in the trash."""
-        with self._seam.operation(f"read content {content}"):
-            return self._files.find_one({"_id": {"$eq": content_key(content)}})
+    def hide(self, content: ContentId) -> Document | None:
+        """Remove the files document: no driver sees the content any more; its chunks stay.
 
-    def hide(self, content: ContentId) -> None:
-        """Remove the files document: no driver sees the content any more; its chunks stay."""
+        Returns the document, if there was one.
+        """
         with self._seam.operation(f"hide content {content}"):
-            self._files.delete_one({"_id": {"$eq": content_key(content)}})
+            return self._relaxed.find_one_and_delete({"_id": {"$eq": content_key(content)}})
 
     def restore(self, document: Mapping[str, Any]) -> None:
         """Put a hidden files document back, if it is not there."""
@@ -199,7 +210,7 @@ class Contents:
     def rename(self, content: ContentId, path: str) -> None:
         """Tell drivers the new path of one content."""
         with self._seam.operation(f"rename content {content}"):
-            self._files.update_one(
+            self._relaxed.update_one(
                 {"_id": {"$eq": content_key(content)}}, [_set_filename({"$literal": path})]
             )
 
@@ -208,7 +219,7 @@ class Contents:
         rest = {"$substrBytes": ["$filename", len(old.encode()), {"$strLenBytes": "$filename"}]}
         path = {"$concat": [{"$literal": new}, rest]}
         with self._seam.operation(f"rename contents below {old}", factor=20):
-            self._files.update_many(
+            self._relaxed.update_many(
                 {
                     # "0" is the character after "/": a range on the standard index.
                     "filename": {"$gte": f"{old}/", "$lt": f"{old}0"},
@@ -216,6 +227,14 @@ class Contents:
                 },
                 [_set_filename(path)],
             )
+
+
+def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> list[Document]:
+    key = content_key(content)
+    return [
+        {"_id": bson.ObjectId(), "files_id": key, "n": n, "data": Binary(data)}
+        for n, data in chunks
+    ]
 
 
 def _set_filename(expression: Document) -> Document:

@@ -39,6 +39,7 @@ _FIELDS: Final = {
     "metadata.lake.filename": 1,
 }
 _BATCH: Final = 500
+_UPDATED: Final = "updateDescription.updatedFields"
 
 WATCH_SECONDS: Final = 5.0
 """How long the server holds an idle question for changes open."""
@@ -155,12 +156,12 @@ class Foreign:
             {"operationType": "delete"},
             {
                 "operationType": "update",
-                "updateDescription.updatedFields.filename": {"$exists": True},
+                f"{_UPDATED}.filename": {"$exists": True},
             },
         ]
         with self._seam.operation("watch the bucket"):
             stream = self._files.with_options(read_concern=ReadConcern("majority")).watch(
-                [{"$match": {"$or": changed}}, {"$project": {"documentKey": 1}}],
+                [{"$match": {"$or": changed}}, {"$project": {"documentKey": 1, _UPDATED: 1}}],
                 max_await_time_ms=round(WATCH_SECONDS * 1000),
             )
         return ContentChanges(stream)
@@ -184,6 +185,9 @@ class ContentChanges:
         except PyMongoError as error:
             raise StoreUnavailable(f"the change stream broke: {error}") from error
         if change is not None:
+            updated = change.get("updateDescription", {}).get("updatedFields", {})
+            if "metadata.lake.filename" in updated:
+                return None  # a mount renamed it
             return content_id(change["documentKey"]["_id"])
         if not self._stream.alive:
             raise StoreUnavailable("the change stream ended")

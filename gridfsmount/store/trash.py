@@ -27,13 +27,12 @@ class Trash:
         self._contents = contents
         self._tree = tree
 
-    def announce(self, content: ContentId, path: str) -> None:
+    def announce(self, content: ContentId, name: str) -> None:
         """Note that a content is about to lose its name; harmless if it then does not."""
-        document = self._contents.file_document(content)
-        with self._seam.operation(f"move {path} to the trash"):
+        with self._seam.operation(f"move {name} to the trash"):
             self._trash.update_one(
                 {"_id": {"$eq": content_key(content)}},
-                {"$set": {"path": path, "file": document}, "$currentDate": {"since": True}},
+                {"$set": {"name": name}, "$currentDate": {"since": True}},
                 upsert=True,
             )
 
@@ -41,8 +40,13 @@ class Trash:
         """The name is gone: hide the content from drivers, unless another node shows it."""
         if self._tree.by_content(content, limit=1):
             self._forget(content)
-        else:
-            self._contents.hide(content)
+            return
+        hidden = self._contents.hide(content)
+        if hidden is not None:
+            with self._seam.operation(f"keep the files document of {content}"):
+                self._trash.update_one(
+                    {"_id": {"$eq": content_key(content)}}, {"$set": {"file": hidden}}
+                )
 
     def sweep(self, grace: float) -> int:
         """Erase what has been in the trash for `grace` seconds and is shown by no node.
@@ -67,7 +71,7 @@ class Trash:
             else:
                 self._contents.erase(content)
                 erased += 1
-                log.info("erased %s (content %s)", document.get("path"), content)
+                log.info("erased %s (content %s)", document.get("name"), content)
             self._forget(content)
         return erased
 

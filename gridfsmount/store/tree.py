@@ -193,7 +193,9 @@ class Tree:
         return set()
 
     def update(self, inode: Inode, fields: Mapping[str, Any]) -> Node:
-        """Set fields of a node (as stored), and return it as it is then.
+        """Set attributes of a node (as stored), and return it as it is then.
+
+        Not awaited by the majority: the next change of names or contents takes it along.
 
         Raises:
             NotFound: it is gone.
@@ -206,7 +208,7 @@ class Tree:
             },
         }
         with self._seam.operation(f"change inode {inode}"):
-            document = self._nodes.find_one_and_update(
+            document = self._relaxed.find_one_and_update(
                 {"_id": inode}, change, return_document=ReturnDocument.AFTER
             )
         if document is None:
@@ -219,7 +221,12 @@ class Tree:
         return self.update(inode, fields)
 
     def show(
-        self, inode: Inode, content: Content | None, mtime_ns: int, clear_mode: int
+        self,
+        inode: Inode,
+        content: Content | None,
+        mtime_ns: int,
+        clear_mode: int,
+        session: ClientSession | None = None,
     ) -> tuple[ContentId | None, Node] | None:
         """Make a published content that of a file; None when the file is gone.
 
@@ -238,7 +245,7 @@ class Tree:
         if clear_mode:
             change["$bit"] = {"mode": {"and": 0o7777 & ~clear_mode}}
         with self._seam.operation(f"commit inode {inode}"):
-            before = self._nodes.find_one_and_update({"_id": inode}, change)
+            before = self._nodes.find_one_and_update({"_id": inode}, change, session=session)
         if before is None:
             return None
         old = decode_node(before)

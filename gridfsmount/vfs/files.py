@@ -21,6 +21,7 @@ from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
 from gridfsmount.errors import FileSystemError, InvalidArgument, NotFound, StoreFailed
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
+from gridfsmount.vfs.folders import REMEMBER_SECONDS
 from gridfsmount.workers import Workers
 from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
 
@@ -51,8 +52,16 @@ class OpenFile:
     """A write was lost: nothing of it may be committed."""
     kill_set_id: bool = False
     """Somebody other than root wrote: the set-user-ID and set-group-ID bits must go."""
+    seen: float = field(default_factory=time.monotonic)
+    """When the node was read from the lake."""
     handles: int = 0
     writers: int = 0
+
+    @property
+    def authoritative(self) -> bool:
+        """Whether this knows better than the lake, or as well as the kernel would believe."""
+        fresh = time.monotonic() - self.seen < REMEMBER_SECONDS
+        return self.dirty or self.unlinked or fresh
 
     @property
     def shown(self) -> Node:
@@ -299,7 +308,7 @@ class Files:
             if known.unlinked or known.dirty:
                 return known
             if loaded == node.content:
-                known.node = node
+                known.node, known.seen = node, time.monotonic()
                 return known
             if known.handles:
                 self._stale[inode] = self._stale.get(inode, 0) + 1
@@ -329,6 +338,7 @@ class Files:
                 name=file.node.names[0].name if file.node.names else "",
                 base=file.content,
                 chunk_size=self._chunk_size,
+                whole=self._lake.connection.deployment.transactions,
             )
         return file.writer
 
@@ -350,11 +360,13 @@ class Files:
             return
         if file.failed:
             raise StoreFailed(f"{self._name(file)}: an earlier write was lost; write it anew")
-        content = await writer.finish()
+        finished = await writer.finish()
+        content = None if finished is None else finished.content
         node = await self._workers.foreground(
             self._lake.commits.commit,
             file.node.inode,
             content,
+            () if finished is None else finished.pages,
             file.node.content,
             file.mtime_ns,
             self._bits_to_clear(file),
@@ -364,6 +376,7 @@ class Files:
             return
         writer.committed(content)
         file.node, file.content, file.dirty, file.kill_set_id = node, content, False, False
+        file.seen = time.monotonic()
         self._remember(node.inode, node.content)
 
     def _bits_to_clear(self, file: OpenFile) -> int:

@@ -123,7 +123,7 @@ class LakeTree:
                 await self._folders.get(Inode(inode & ~LATEST_FLAG))
             )
         file = self._files.find(inode)
-        if file is not None and (file.dirty or file.unlinked):
+        if file is not None and file.authoritative:
             return self._presentation.attributes(file.shown)
         node = await self._workers.foreground(self._lake.tree.get, inode)
         if node is None:

@@ -8,7 +8,8 @@ owner holds a lock around them.
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from xxhash import xxh3_64_digest
@@ -46,6 +47,15 @@ ReadContent: TypeAlias = Callable[[Content, int, int], Awaitable[bytes]]
 """Bytes of a content: content, offset, size."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A content that is ready to be published."""
+
+    content: Content
+    pages: tuple[tuple[int, bytes], ...] = ()
+    """All of its chunks, when they go to the server together with the files document."""
+
+
 class DirtyBudget:
     """How many dirty bytes all writers of a mount hold."""
 
@@ -80,8 +90,13 @@ class ChunkedWriter:
         name: str,
         base: Content | None,
         chunk_size: int,
+        whole: bool,
     ) -> None:
-        """Start from the content `base`; `chunk_size` serves where that has none to keep."""
+        """Start from the content `base`; `chunk_size` serves where that has none to keep.
+
+        `whole`: a small content may be handed over whole, to be committed in one transaction.
+        """
+        self._whole = whole
         self._contents = contents
         self._leases = leases
         self._read_base = read_base
@@ -169,28 +184,25 @@ class ChunkedWriter:
             if self._target is None:
                 self._chunk_size = self._default_chunk_size
 
-    async def finish(self) -> Content | None:
-        """Bring all chunks to the server; returns the content to publish, None when empty.
+    async def finish(self) -> Finished | None:
+        """Bring all chunks to the server, or hand them over; None when the file is empty.
 
         May be called again after a failure: what arrived is not sent twice.
         """
         if self.size == 0:
             return None
+        count = chunk_count(self.size, self._chunk_size)
+        if self._whole and self._target is None and self.size <= BATCH_BYTES:
+            return await self._hand_over(count)
         target = await self._lease()
         copied: list[int] = []
         batch: list[int] = []
-        count = chunk_count(self.size, self._chunk_size)
         for n in range(count):
             if self._is_copyable(n):
                 copied.append(n)
-                continue
-            if self._is_uploaded(n):
-                continue
-            page = await self._page(n)
-            length = chunk_length(n, self.size, self._chunk_size)
-            self._account(length - len(page))
-            page.extend(bytes(length - len(page)))
-            batch.append(n)
+            elif not self._is_uploaded(n):
+                await self._complete(n)
+                batch.append(n)
             if len(batch) * self._chunk_size >= BATCH_BYTES:
                 await self._upload(batch)
                 batch = []
@@ -202,9 +214,27 @@ class ChunkedWriter:
             )
         if self._past > count:
             await self._workers.foreground(self._contents.trim_chunks, target, count)
-        return Content(
-            target, self.size, self._chunk_size, self._digest(count), self._hashes(count)
-        )
+        hashes = b"".join(self._known_hashes(count))
+        return Finished(self._content(target, count, hashes))
+
+    async def _hand_over(self, count: int) -> Finished:
+        pages = tuple([(n, bytes(await self._complete(n))) for n in range(count)])
+        self._sha256, self._hashed = hashlib.sha256(), 0
+        hashes = await self._workers.foreground(self._hash, pages)
+        content = self._content(self._contents.new_id(), count, b"".join(hashes))
+        return Finished(content, pages)
+
+    def _content(self, target: ContentId, count: int, hashes: bytes) -> Content:
+        known = hashes if len(hashes) == count * HASH_BYTES else None
+        return Content(target, self.size, self._chunk_size, self._digest(count), known)
+
+    async def _complete(self, n: int) -> bytearray:
+        """The page of chunk `n`, filled up to the length that it will have."""
+        page = await self._page(n)
+        missing = chunk_length(n, self.size, self._chunk_size) - len(page)
+        page.extend(bytes(missing))
+        self._account(missing)
+        return page
 
     def committed(self, content: Content | None) -> None:
         """What `finish` returned is the file's content now; go on from there."""
@@ -321,8 +351,11 @@ class ChunkedWriter:
             self._uploaded[n] = (len(page), digest)
             self._account(-len(self._pages.pop(n)))
 
-    def _send(self, target: ContentId, pages: list[tuple[int, bytes]]) -> list[bytes]:
+    def _send(self, target: ContentId, pages: Sequence[tuple[int, bytes]]) -> list[bytes]:
         self._contents.put_chunks(target, pages)
+        return self._hash(pages)
+
+    def _hash(self, pages: Sequence[tuple[int, bytes]]) -> list[bytes]:
         for n, page in pages:
             if n == self._hashed and len(page) == self._chunk_size:
                 self._sha256.update(page)
@@ -344,10 +377,6 @@ class ChunkedWriter:
             whole.update(page)
             return whole.digest()
         return None
-
-    def _hashes(self, count: int) -> bytes | None:
-        packed = b"".join(self._known_hashes(count))
-        return packed if len(packed) == count * HASH_BYTES else None
 
     def _known_hashes(self, count: int) -> Iterator[bytes]:
         base = None if self._base is None else self._base.chunk_xxh3
