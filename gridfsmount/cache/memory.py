@@ -5,8 +5,12 @@ needs to be invalidated.
 """
 
 from collections import OrderedDict
+from typing import Final
 
 from gridfsmount.core.model import ContentId
+
+ENTRY_BYTES: Final = 256
+"""What an entry costs besides its bytes: it counts, since chunks may be tiny."""
 
 
 class ChunkCache:
@@ -31,13 +35,17 @@ class ChunkCache:
 
     def put(self, content: ContentId, n: int, chunk: bytes) -> None:
         """Remember a chunk; one that exceeds the capacity by itself is not kept."""
-        if len(chunk) > self.capacity:
+        if _cost(chunk) > self.capacity:
             return
         previous = self._chunks.pop((content, n), None)
         if previous is not None:
-            self.size -= len(previous)
+            self.size -= _cost(previous)
         self._chunks[content, n] = chunk
-        self.size += len(chunk)
+        self.size += _cost(chunk)
         while self.size > self.capacity:
             _, dropped = self._chunks.popitem(last=False)
-            self.size -= len(dropped)
+            self.size -= _cost(dropped)
+
+
+def _cost(chunk: bytes) -> int:
+    return len(chunk) + ENTRY_BYTES

@@ -63,7 +63,8 @@ def encode(text: str, suffix: str = "") -> str:
         encoded = encoded.replace(".", "%2E")
     tail = f"~{encode(suffix)}" if suffix else ""
     if len(encoded) + len(tail) > MAX_NAME_BYTES:
-        tail = f"~{hashlib.sha256(raw + suffix.encode()).hexdigest()[:32]}"
+        digest = hashlib.sha256(raw + suffix.encode("utf-8", "surrogatepass")).hexdigest()
+        tail = f"~{digest[:32]}"
         encoded = encoded[: MAX_NAME_BYTES - len(tail)]
     return encoded + tail
 

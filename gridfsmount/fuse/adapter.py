@@ -290,12 +290,12 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Answers opendir(3)."""
-        return await self._tree.open_directory(Inode(inode))
+        return await self._tree.directories.open(Inode(inode))
 
     @_answer
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Answers readdir(3)."""
-        async with aclosing(self._tree.read_directory(fh, start_id)) as entries:
+        async with aclosing(self._tree.directories.read(fh, start_id)) as entries:
             async for entry in entries:
                 if not pyfuse3.readdir_reply(
                     token, encode_name(entry.name), _entry(entry.attributes), entry.position
@@ -305,7 +305,7 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def releasedir(self, fh: FileHandleT) -> None:
         """Answers closedir(3)."""
-        self._tree.close_directory(fh)
+        self._tree.directories.close(fh)
 
     @_answer
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:

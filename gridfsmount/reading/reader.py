@@ -20,6 +20,9 @@ from gridfsmount.workers import Workers
 FETCH_BYTES: Final = 4 << 20
 """Most bytes of one query: larger ones delay the first byte and gain nothing."""
 
+FETCH_CHUNKS: Final = 4096
+"""Most chunks of one query: foreign contents may have chunks of a few bytes."""
+
 
 class Reader:
     """Reads ranges of bytes."""
@@ -74,7 +77,7 @@ class Reader:
                 return [found[n] for n in range(first, past)]
 
     async def _fetch(self, content: Content, first: int, past: int) -> dict[int, bytes]:
-        limit = max(1, FETCH_BYTES // content.chunk_size)
+        limit = _batch(content)
         ahead = past
         if (content.id, first - 1) in self._cache:  # somebody reads on from there
             ahead = min(max(past, first + limit), chunk_count(content.length, content.chunk_size))
@@ -102,7 +105,7 @@ class Reader:
         return key not in self._cache and key not in self._flights
 
     async def _query(self, content: Content, first: int, past: int) -> dict[int, bytes]:
-        limit = max(1, FETCH_BYTES // content.chunk_size)
+        limit = _batch(content)
         found: dict[int, bytes] = {}
         for begin in range(first, past, limit):
             end = min(past, begin + limit)
@@ -114,3 +117,7 @@ class Reader:
     def _keep(self, content: ContentId, chunks: Iterable[tuple[int, bytes]]) -> None:
         for n, chunk in chunks:
             self._cache.put(content, n, chunk)
+
+
+def _batch(content: Content) -> int:
+    return max(1, min(FETCH_CHUNKS, FETCH_BYTES // content.chunk_size))

@@ -4,13 +4,14 @@ What the lake writes is exact; what it reads is checked, since any client may ha
 document that makes no sense is `Damaged`, never a crash.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import bson
 from bson import Binary, Decimal128, Int64
 from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 
 from gridfsmount.core.model import (
     NO_FOLDER,
@@ -27,12 +28,14 @@ from gridfsmount.errors import Damaged
 
 Document: TypeAlias = dict[str, Any]
 
-# Legacy UUIDs come back as they were stored; a string that is not UTF-8 must not spoil a batch.
+# Legacy UUIDs come back as they were stored; a string that is not UTF-8, or a date that Python
+# does not know, must not spoil a batch.
 CODEC: Final[CodecOptions[Document]] = CodecOptions(
     document_class=dict,
     tz_aware=True,
     uuid_representation=UuidRepresentation.UNSPECIFIED,
     unicode_decode_error_handler="surrogateescape",
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 
 CONTENT_FORMAT: Final = 1
@@ -40,11 +43,22 @@ CONTENT_FORMAT: Final = 1
 
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_CHUNK_SIZE: Final = (1 << 31) - 1
+_SHA256_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def content_id(value: object) -> ContentId:
-    """Identity of the content whose `_id` is `value`."""
-    return ContentId(bson.encode({"": value}, codec_options=CODEC), _printable(value))
+    """Identity of the content whose `_id` is `value`.
+
+    Raises:
+        Damaged: no query can name it: it is null, which every missing field equals, or has a
+            string that is not UTF-8.
+    """
+    if value is None:
+        raise Damaged("a content's _id is null")
+    try:
+        return ContentId(bson.encode({"": value}, codec_options=CODEC), _printable(value))
+    except UnicodeEncodeError as error:
+        raise Damaged(f"content {_printable(value)}: its _id is not UTF-8") from error
 
 
 def content_key(content: ContentId) -> Any:
@@ -56,7 +70,7 @@ def decode_content(document: Mapping[str, Any]) -> Content:
     """A content from its `fs.files` document.
 
     Raises:
-        Damaged: no usable length or chunk size.
+        Damaged: no usable `_id`, length or chunk size.
     """
     identity = content_id(document.get("_id"))
     length = _integer(document.get("length"))
@@ -144,7 +158,7 @@ def decode_node(document: Mapping[str, Any]) -> Node:
         return Node(
             inode=Inode(_need(document, "_id", low=1)),
             kind=Kind(document["kind"]),
-            names=tuple(_decode_name(name) for name in _list(document["names"])),
+            names=_decode_names(document["names"]),
             mode=_optional(document, "mode", 0o7777),
             uid=_optional(document, "uid", 0xFFFFFFFF),
             gid=_optional(document, "gid", 0xFFFFFFFF),
@@ -155,7 +169,7 @@ def decode_node(document: Mapping[str, Any]) -> Node:
             content=None if content is None else content_id(content),
             target=_text(document.get("target", "")),
             xattrs={
-                _text(item["name"]): bytes(item["value"])
+                _text(item["name"]): _need_bytes(item["value"])
                 for item in _list(document.get("xattrs", []))
             },
             version=None if version is None else Inode(_need(document, "version")),
@@ -169,9 +183,16 @@ def decode_node(document: Mapping[str, Any]) -> Node:
         ) from error
 
 
+def _decode_names(value: object) -> tuple[Name, ...]:
+    names = tuple(_decode_name(each) for each in _list(value))
+    if not names:
+        raise ValueError("it has no names")
+    return names
+
+
 def _decode_name(document: Mapping[str, Any]) -> Name:
     name, parent = _text(document["name"]), Inode(_need(document, "parent"))
-    raw = name.encode()  # a lone surrogate is no UTF-8: a ValueError, like the rest
+    raw = name.encode()
     if parent != NO_FOLDER and (
         name in ("", ".", "..") or "/" in name or "\0" in name or len(raw) > MAX_NAME_BYTES
     ):
@@ -213,6 +234,7 @@ def _optional(document: Mapping[str, Any], field: str, high: int, *, low: int = 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
+    value.encode()  # a lone surrogate is no UTF-8: a ValueError, like the rest
     return value
 
 
@@ -226,8 +248,13 @@ def _bytes(value: object) -> bytes | None:
     return bytes(value) if isinstance(value, bytes) else None
 
 
+def _need_bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{value!r} is not binary")
+    return bytes(value)
+
+
 def _digest(value: object) -> bytes | None:
-    try:
-        return bytes.fromhex(value) if isinstance(value, str) and len(value) == 64 else None
-    except ValueError:
+    if not isinstance(value, str) or _SHA256_HEX.fullmatch(value) is None:
         return None
+    return bytes.fromhex(value)

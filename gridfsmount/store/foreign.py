@@ -1,12 +1,12 @@
 """Contents that other GridFS clients made, renamed or removed.
 
-A foreign content is one without our marker, `metadata.lake.format`. Once it has a node it gets
-the marker, with the filename it had then: a filename that differs from that copy later on was
-changed by a driver, since the mount always changes both.
+A foreign content is one without our marker, a number in `metadata.lake.format`. Once it has a
+node it gets the marker, with the filename it had then: a filename that differs from that copy
+later on was changed by a driver, since the mount always changes both.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -39,6 +39,13 @@ _FIELDS: Final = {
     "metadata.lake.filename": 1,
 }
 _BATCH: Final = 500
+
+# `$not`, and not null or `$exists`: metadata may be anything, and an empty array is neither.
+_MARKED: Final = {"$gte": 1}
+_UNMARKED: Final = {"$not": _MARKED}
+
+_MAX_NS: Final = (1 << 63) - 1
+"""What an int64 holds: the year 2262. A driver's date may be any."""
 _UPDATED: Final = "updateDescription.updatedFields"
 
 WATCH_SECONDS: Final = 5.0
@@ -52,6 +59,8 @@ class Upload:
     id: ContentId
     filename: object
     """Of any BSON type; None when missing."""
+    marked: bool
+    """Whether it has been given a node, by this mount or another."""
     marked_filename: object
     """The filename it had when it got its node."""
     uploaded_ns: int
@@ -61,7 +70,7 @@ class Upload:
     @property
     def renamed(self) -> bool:
         """Whether a driver changed the filename since it got its node."""
-        return self.filename != self.marked_filename
+        return self.marked and self.filename != self.marked_filename
 
 
 class Foreign:
@@ -76,8 +85,10 @@ class Foreign:
     def unmarked(self, limit: int = _BATCH) -> list[Upload]:
         """Contents without the marker, oldest first within what the index yields."""
         with self._seam.operation("look for foreign contents"):
-            documents = list(self._files.find({"metadata.lake.format": None}, _FIELDS).limit(limit))
-        return [_upload(each) for each in documents]
+            documents = list(
+                self._files.find({"metadata.lake.format": _UNMARKED}, _FIELDS).limit(limit)
+            )
+        return _uploads(documents)
 
     def get(self, content: ContentId) -> Upload | None:
         """One content as a driver sees it, if it is there."""
@@ -99,14 +110,33 @@ class Foreign:
 
     def mark(self, contents: Sequence[ContentId]) -> None:
         """Note that contents have their nodes, under the filenames that they have now."""
-        marker = {"format": CONTENT_FORMAT, "filename": "$filename", "adopted": True}
+        filename = {"filename": {"$ifNull": ["$filename", None]}}
+        marker = {"format": CONTENT_FORMAT, **filename, "adopted": True}
         metadata = {
-            "$cond": [
-                {"$eq": [{"$type": "$metadata"}, "object"]},
-                {"$mergeObjects": ["$metadata", {"lake": marker}]},
-                # Metadata that is no document is kept beside the marker.
-                {"lake": {"$mergeObjects": [marker, {"metadata": "$metadata"}]}},
-            ]
+            "$switch": {
+                "branches": [
+                    {  # Ours already: it knows hashes, which stay.
+                        "case": {"$isNumber": "$metadata.lake.format"},
+                        "then": {
+                            "$mergeObjects": [
+                                "$metadata",
+                                {"lake": {"$mergeObjects": ["$metadata.lake", filename]}},
+                            ]
+                        },
+                    },
+                    {  # A field of that name that is not ours is kept below the marker.
+                        "case": {"$eq": [{"$type": "$metadata"}, "object"]},
+                        "then": {
+                            "$mergeObjects": [
+                                "$metadata",
+                                {"lake": {"$mergeObjects": [marker, {"lake": "$metadata.lake"}]}},
+                            ]
+                        },
+                    },
+                ],
+                # And so is metadata that is no document.
+                "default": {"lake": {"$mergeObjects": [marker, {"metadata": "$metadata"}]}},
+            }
         }
         with self._seam.operation(f"mark {len(contents)} contents"):
             self._files.update_many(
@@ -115,21 +145,29 @@ class Foreign:
             )
 
     def renamed(self) -> list[Upload]:
-        """Marked contents whose filename a driver changed; reads the whole collection."""
+        """Marked contents whose filename a driver changed, a batch of them.
+
+        Reads the whole collection.
+        """
         with self._seam.operation("look for contents that drivers renamed", factor=10):
             documents = list(
                 self._files.find(
                     {
-                        "metadata.lake.format": {"$exists": True},
-                        "$expr": {"$ne": ["$filename", "$metadata.lake.filename"]},
+                        "metadata.lake.format": _MARKED,
+                        "$expr": {
+                            "$ne": [
+                                {"$ifNull": ["$filename", None]},
+                                {"$ifNull": ["$metadata.lake.filename", None]},
+                            ]
+                        },
                     },
                     _FIELDS,
                 ).limit(_BATCH)
             )
-        return [_upload(each) for each in documents]
+        return _uploads(documents)
 
     def missing(self) -> list[ContentId]:
-        """Contents that nodes show and that are gone; reads the whole tree."""
+        """Contents that nodes show and that are gone, a batch of them; reads the whole tree."""
         pipeline: list[Document] = [
             {"$match": {"content": {"$exists": True}}},
             {
@@ -151,7 +189,7 @@ class Foreign:
     def watch(self) -> "ContentChanges":
         """Follow changes of the bucket from now on; needs a replica set or a sharded cluster."""
         changed: list[Document] = [
-            {"operationType": "insert", "fullDocument.metadata.lake.format": None},
+            {"operationType": "insert", "fullDocument.metadata.lake.format": _UNMARKED},
             {"operationType": "replace"},
             {"operationType": "delete"},
             {
@@ -175,7 +213,8 @@ class ContentChanges:
         self._stream = stream
 
     def next_change(self) -> ContentId | None:
-        """A content that a driver may have changed; None after WATCH_SECONDS without one.
+        """A content that a driver may have changed; None after WATCH_SECONDS without one,
+        or when no query can name it.
 
         Raises:
             StoreUnavailable: the stream broke; what happens from now on must be found by looking.
@@ -188,7 +227,11 @@ class ContentChanges:
             updated = change.get("updateDescription", {}).get("updatedFields", {})
             if "metadata.lake.filename" in updated:
                 return None  # a mount renamed it
-            return content_id(change["documentKey"]["_id"])
+            try:
+                return content_id(change["documentKey"]["_id"])
+            except Damaged as error:
+                log.warning("cannot be shown: %s", error)
+                return None
         if not self._stream.alive:
             raise StoreUnavailable("the change stream ended")
         return None
@@ -201,6 +244,18 @@ class ContentChanges:
             log.debug("closing the change stream: %s", error)
 
 
+def _uploads(documents: Iterable[Document]) -> list[Upload]:
+    uploads = []
+    for document in documents:
+        try:
+            content_id(document["_id"])
+        except Damaged as error:
+            log.debug("cannot be shown: %s", error)  # told when it came, and at every look
+            continue
+        uploads.append(_upload(document))
+    return uploads
+
+
 def _upload(document: Document) -> Upload:
     try:
         content = decode_content(document)
@@ -210,10 +265,12 @@ def _upload(document: Document) -> Upload:
     uploaded = document.get("uploadDate")
     if not isinstance(uploaded, datetime):
         uploaded = datetime.fromtimestamp(0, UTC)
+    lake = lake_metadata(document)
     return Upload(
         id=content_id(document["_id"]),
         filename=document.get("filename"),
-        marked_filename=lake_metadata(document).get("filename"),
-        uploaded_ns=round(uploaded.timestamp() * 1_000) * 1_000_000,
+        marked=isinstance(lake.get("format"), int | float),
+        marked_filename=lake.get("filename"),
+        uploaded_ns=max(-_MAX_NS, min(round(uploaded.timestamp() * 1_000) * 1_000_000, _MAX_NS)),
         content=content,
     )

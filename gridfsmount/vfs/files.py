@@ -18,7 +18,14 @@ from typing import Final
 import trio
 
 from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
-from gridfsmount.errors import FileSystemError, InvalidArgument, NotFound, StoreFailed
+from gridfsmount.errors import (
+    Damaged,
+    FileSystemError,
+    InvalidArgument,
+    NoSpace,
+    NotFound,
+    StoreFailed,
+)
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.folders import REMEMBER_SECONDS
@@ -29,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _KNOWN_CONTENTS: Final = 10_000
 """Inodes whose cached content is remembered: a number and a few bytes each."""
+
+HOLE_BYTES: Final = 1 << 30
+"""Holes up to this size are not worth a question to the server."""
 
 _SET_ID: Final = 0o6000
 _SET_GID_EXEC: Final = 0o2010
@@ -185,6 +195,7 @@ class Files:
             if handle.append:
                 offset = writer.size
             handle.wrote = True
+            await self._check_room(writer, offset)
             self._mark(file, handle.uid)
             try:
                 await writer.write(offset, data)
@@ -281,9 +292,13 @@ class Files:
         content = None if file.content is None else file.content.id
         same = file.dirty or (inode in self._cached and self._cached[inode] == content)
         self._remember(inode, content)
-        return Opened(number, keep_cache=same, direct_io=self._stale.get(inode, 0) > 0)
+        return Opened(number, keep_cache=same, direct_io=inode in self._stale)
 
     def _remember(self, inode: Inode, content: ContentId | None) -> None:
+        if inode in self._stale:
+            # Handles of an older content fill the kernel's cache with theirs.
+            self._cached.pop(inode, None)
+            return
         self._cached[inode] = content
         self._cached.move_to_end(inode)
         if len(self._cached) > _KNOWN_CONTENTS:
@@ -324,6 +339,11 @@ class Files:
         content = None
         if load and node.content is not None:
             content = self._lake.contents.get(node.content)
+            if content.length != node.size:
+                raise Damaged(
+                    f"inode {inode} has {node.size} bytes, its content {content.id} "
+                    f"has {content.length}"
+                )
         return node, content
 
     def _writer(self, file: OpenFile) -> ChunkedWriter:
@@ -349,10 +369,18 @@ class Files:
 
     async def _truncate(self, file: OpenFile, size: int, uid: int) -> None:
         writer = self._writer(file)
+        await self._check_room(writer, size)
         await writer.truncate(size)
         self._mark(file, uid)
         if size == 0:
             file.failed = False  # what was lost is not wanted any more
+
+    async def _check_room(self, writer: ChunkedWriter, size: int) -> None:
+        """A hole is stored as zeros: refuse at once one that the server cannot hold."""
+        if size - writer.size > HOLE_BYTES:
+            space = await self._workers.foreground(self._lake.statistics.space)
+            if size - writer.size > space.free:
+                raise NoSpace(f"a hole of {size - writer.size} bytes does not fit on the server")
 
     async def _commit(self, file: OpenFile) -> None:
         writer = file.writer

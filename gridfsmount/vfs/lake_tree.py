@@ -4,11 +4,9 @@ Every method is one request of the kernel. Rules are checked first, then the sto
 what the mount remembers. A change that met another machine's is tried again from the start.
 """
 
-import itertools
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from gridfsmount.core.model import (
@@ -23,7 +21,6 @@ from gridfsmount.core.model import (
     Name,
     Node,
     Space,
-    State,
 )
 from gridfsmount.core.names import LATEST
 from gridfsmount.errors import (
@@ -41,10 +38,11 @@ from gridfsmount.errors import (
 )
 from gridfsmount.store.commits import MAX_LINKS
 from gridfsmount.store.lake import Lake
+from gridfsmount.vfs.directories import Directories
 from gridfsmount.vfs.files import Files, Opened
 from gridfsmount.vfs.folders import Folders
 from gridfsmount.vfs.inodes import InodeNumbers
-from gridfsmount.vfs.listing import Entry, Listing
+from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.rules import (
     Level,
@@ -68,8 +66,6 @@ _TRIES: Final = 10
 _SPACE_SECONDS: Final = 2.0
 """How long the figures of statfs are good for: the server walks its catalogue for them."""
 
-_SET_GID: Final = 0o2000
-
 
 class LakeTree:
     """Operations on the tree of one lake."""
@@ -83,14 +79,13 @@ class LakeTree:
         presentation: Presentation,
     ) -> None:
         """Serve `lake` through `files`."""
+        self.directories = Directories(lake.tree, workers, folders, self._shown)
         self._lake = lake
         self._workers = workers
         self._files = files
         self._folders = folders
         self._presentation = presentation
         self._inodes = InodeNumbers(lake.tree, workers)
-        self._listings: dict[int, Listing] = {}
-        self._listing_numbers = itertools.count(1)
         self._space: tuple[float, Space] | None = None
 
     # --- looking -------------------------------------------------------------------------------
@@ -109,7 +104,7 @@ class LakeTree:
         if name == LATEST:
             folder = await self._folders.get(parent)
             if level_of(folder) is Level.FOLDER:
-                return await self._latest_attributes(folder)
+                return self._shown(await self.directories.latest(folder))
         return self._shown(await self._find(parent, name))
 
     async def attributes(self, inode: Inode) -> Attributes:
@@ -119,9 +114,7 @@ class LakeTree:
             NotFound: it is gone.
         """
         if inode & LATEST_FLAG:
-            return await self._latest_attributes(
-                await self._folders.get(Inode(inode & ~LATEST_FLAG))
-            )
+            return self._shown(await self._node(inode))
         file = self._files.find(inode)
         if file is not None and file.authoritative:
             return self._presentation.attributes(file.shown)
@@ -136,9 +129,6 @@ class LakeTree:
 
     async def read_link(self, inode: Inode) -> str:
         """Target of a symbolic link."""
-        if inode & LATEST_FLAG:
-            folder = await self._folders.get(Inode(inode & ~LATEST_FLAG))
-            return (await self._latest(folder))[0]
         node = await self._node(inode)
         if node.kind is not Kind.SYMLINK:
             raise InvalidArgument(f"inode {inode} is no symbolic link")
@@ -150,41 +140,6 @@ class LakeTree:
         if self._space is None or now - self._space[0] > _SPACE_SECONDS:
             self._space = now, await self._workers.foreground(self._lake.statistics.space)
         return self._space[1]
-
-    # --- directories ---------------------------------------------------------------------------
-
-    async def open_directory(self, inode: Inode) -> int:
-        """A handle to list a directory."""
-        folder = await self._folders.get(inode)
-        listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
-        number = next(self._listing_numbers)
-        self._listings[number] = listing
-        return number
-
-    async def read_directory(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
-        """Entries from `position` on; `.` and `..` come first."""
-        listing = self._listings[number]
-        for index, (name, node) in enumerate(listing.extra[position:], position):
-            yield Entry(name, self._shown(node), index + 1)
-        offset = len(listing.extra)
-        index = max(0, position - offset)
-        while True:
-            rest = await listing.from_index(self._lake.tree, self._workers, index)
-            empty = True
-            for at, name, node in rest:
-                empty = False
-                index = at + 1
-                yield Entry(name, self._shown(node), offset + index)
-            if empty:
-                break
-        if index <= listing.length:
-            latest = await self._latest_entry(listing, offset + index + 1)
-            if latest is not None:
-                yield latest
-
-    def close_directory(self, number: int) -> None:
-        """Forget a handle."""
-        del self._listings[number]
 
     # --- making --------------------------------------------------------------------------------
 
@@ -339,10 +294,10 @@ class LakeTree:
             if node.kind is not Kind.FILE:
                 raise InvalidArgument("only files have a size to set")
             node = await self._files.truncate(inode, handle, change.size, caller.uid)
-        fields = _change_fields(node, change, self._presentation.mode(node))
+        fields = changed_fields(node, change, self._presentation.mode(node))
         file = self._files.find(inode)
         if fields and file is not None and file.unlinked:
-            file.node = _apply(file.node, fields)
+            file.node = with_fields(file.node, fields, time.time_ns())
         elif fields:
             fields["ctime_ns"] = time.time_ns()
             self._folders.settle(inode)
@@ -408,7 +363,7 @@ class LakeTree:
     async def _node(self, inode: Inode) -> Node:
         if inode & LATEST_FLAG:
             folder = await self._folders.get(Inode(inode & ~LATEST_FLAG))
-            return replace((await self._latest(folder))[1], kind=Kind.SYMLINK, xattrs={})
+            return await self.directories.latest(folder)
         file = self._files.find(inode)
         if file is not None and file.unlinked:
             return file.node
@@ -434,9 +389,6 @@ class LakeTree:
             await self._folders.check_writable(folder.version)
         return node
 
-    async def _parent(self, folder: Node) -> Node:
-        return folder if folder.inode == ROOT else await self._folders.get(folder.parent)
-
     async def _make(
         self,
         parent: Inode,
@@ -455,7 +407,17 @@ class LakeTree:
             if level_of(version) is not Level.VERSION:
                 raise InvalidArgument(f"{target!r} is no version")
         inode = await self._inodes.next()
-        node = _new_node(inode, Name(parent, name), kind, mode, caller, folder, level, target)
+        node = new_node(
+            inode,
+            Name(parent, name),
+            kind,
+            mode,
+            caller,
+            folder,
+            level,
+            target,
+            time.time_ns(),
+        )
         try:
             await self._workers.foreground(self._lake.commits.create, node)
         except NotFound:
@@ -518,94 +480,3 @@ class LakeTree:
             except Conflict as error:
                 log.debug("once more: %s", error)
         return await attempt()
-
-    # --- latest --------------------------------------------------------------------------------
-
-    async def _latest(self, folder: Node) -> tuple[str, Node]:
-        """Name and node of the newest sealed version, else of the newest draft."""
-        nodes = await self._workers.foreground(
-            self._lake.tree.children_of_kind, folder.inode, Kind.DIRECTORY
-        )
-        versions = [node for node in nodes if level_of(node) is Level.VERSION]
-        if not versions:
-            raise NotFound(LATEST)
-        # The inode number decides between two of one instant, everywhere alike.
-        newest = max(
-            versions, key=lambda node: (node.state is State.SEALED, node.created_ns, node.inode)
-        )
-        return newest.names[0].name, newest
-
-    async def _latest_attributes(self, folder: Node) -> Attributes:
-        name, version = await self._latest(folder)
-        return self._presentation.latest(folder, version, name)
-
-    async def _latest_entry(self, listing: Listing, position: int) -> Entry | None:
-        folder = listing.extra[0][1]
-        if level_of(folder) is not Level.FOLDER:
-            return None
-        try:
-            return Entry(LATEST, await self._latest_attributes(folder), position)
-        except NotFound:
-            return None
-
-
-def _new_node(
-    inode: Inode,
-    name: Name,
-    kind: Kind,
-    mode: int,
-    caller: Caller,
-    folder: Node,
-    level: Level,
-    target: str,
-) -> Node:
-    now = time.time_ns()
-    gid, mode = caller.gid, mode & 0o7777
-    if folder.mode is not None and folder.mode & _SET_GID and folder.gid is not None:
-        gid = folder.gid
-        if kind is Kind.DIRECTORY:
-            mode |= _SET_GID
-    versions = {Level.VERSION: inode, Level.INSIDE: folder.version}
-    return Node(
-        inode=inode,
-        kind=kind,
-        names=(name,),
-        mode=mode,
-        uid=caller.uid,
-        gid=gid,
-        mtime_ns=now,
-        ctime_ns=now,
-        target=target,
-        version=versions.get(level),
-        state=State.DRAFT if level is Level.VERSION else None,
-        created_ns=now if level is Level.VERSION else 0,
-    )
-
-
-def _change_fields(node: Node, change: Change, mode: int) -> dict[str, int]:
-    fields = {
-        name: value
-        for name in ("mode", "uid", "gid", "atime_ns", "mtime_ns")
-        if (value := getattr(change, name)) is not None
-    }
-    owner_changes = change.uid is not None or change.gid is not None
-    if owner_changes and change.mode is None and node.kind is not Kind.DIRECTORY:
-        # chown(2) takes set-user-ID away, and set-group-ID where it grants privilege.
-        cleared = mode & ~0o4000
-        if mode & 0o010:
-            cleared &= ~0o2000
-        if cleared != mode:
-            fields["mode"] = cleared
-    return fields
-
-
-def _apply(node: Node, fields: dict[str, int]) -> Node:
-    return replace(
-        node,
-        mode=fields.get("mode", node.mode),
-        uid=fields.get("uid", node.uid),
-        gid=fields.get("gid", node.gid),
-        atime_ns=fields.get("atime_ns", node.atime_ns),
-        mtime_ns=fields.get("mtime_ns", node.mtime_ns),
-        ctime_ns=time.time_ns(),
-    )

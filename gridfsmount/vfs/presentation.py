@@ -1,8 +1,8 @@
 """How a node looks to `stat`: defaults filled in, owners squashed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from gridfsmount.core.model import LATEST_FLAG, Attributes, Inode, Kind, Node
+from gridfsmount.core.model import Attributes, Kind, Node
 
 DIRECTORY_SIZE = 4096
 """Bytes that a directory shows: what tools are used to."""
@@ -48,11 +48,6 @@ class Presentation:
         if node.mode is not None:
             return node.mode
         return (0o777 if node.kind is Kind.DIRECTORY else 0o666) & ~self.umask
-
-    def latest(self, folder: Node, version: Node, name: str) -> Attributes:
-        """The link `latest` of a folder of versions, which has no node of its own."""
-        link = replace(version, kind=Kind.SYMLINK, target=name)
-        return replace(self.attributes(link), inode=Inode(folder.inode | LATEST_FLAG), nlink=1)
 
 
 def _size(node: Node) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import trio
 from xxhash import xxh3_64_digest
 
 from gridfsmount.core.chunks import (
@@ -42,6 +43,9 @@ WRITER_BYTES: Final = 8 << 20
 DIRTY_BYTES: Final = 64 << 20
 """Dirty bytes of all writers together; above, each keeps as little as it can."""
 
+
+CHUNKS_AT_ONCE: Final = 4096
+"""Chunks that are looked at before other tasks get their turn."""
 
 ReadContent: TypeAlias = Callable[[Content, int, int], Awaitable[bytes]]
 """Bytes of a content: content, offset, size."""
@@ -198,6 +202,8 @@ class ChunkedWriter:
         copied: list[int] = []
         batch: list[int] = []
         for n in range(count):
+            if n % CHUNKS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
             if self._is_copyable(n):
                 copied.append(n)
             elif not self._is_uploaded(n):

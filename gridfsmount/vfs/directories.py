@@ -1,0 +1,105 @@
+"""Directories as lists, and the link `latest` that each folder of versions shows."""
+
+import itertools
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+
+from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node, State
+from gridfsmount.core.names import LATEST
+from gridfsmount.errors import NotFound
+from gridfsmount.store.tree import Tree
+from gridfsmount.vfs.folders import Folders
+from gridfsmount.vfs.listing import Entry, Listing
+from gridfsmount.vfs.rules import Level, level_of
+from gridfsmount.workers import Workers
+
+
+class Directories:
+    """Lists directories through handles."""
+
+    def __init__(
+        self,
+        tree: Tree,
+        workers: Workers,
+        folders: Folders,
+        show: Callable[[Node], Attributes],
+    ) -> None:
+        """List `tree`; `show` gives the attributes of an entry."""
+        self._tree = tree
+        self._workers = workers
+        self._folders = folders
+        self._show = show
+        self._listings: dict[int, Listing] = {}
+        self._numbers = itertools.count(1)
+
+    async def open(self, inode: Inode) -> int:
+        """A handle to list a directory."""
+        folder = await self._folders.get(inode)
+        listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
+        number = next(self._numbers)
+        self._listings[number] = listing
+        return number
+
+    async def read(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
+        """Entries from `position` on; `.` and `..` come first."""
+        listing = self._listings[number]
+        for index, (name, node) in enumerate(listing.extra[position:], position):
+            yield Entry(name, self._show(node), index + 1)
+        offset = len(listing.extra)
+        index = max(0, position - offset)
+        while True:
+            rest = await listing.from_index(self._tree, self._workers, index)
+            empty = True
+            for at, name, node in rest:
+                empty = False
+                index = at + 1
+                yield Entry(name, self._show(node), offset + index)
+            if empty:
+                break
+        if index <= listing.length:
+            latest = await self._latest_entry(listing, offset + index + 1)
+            if latest is not None:
+                yield latest
+
+    def close(self, number: int) -> None:
+        """Forget a handle."""
+        del self._listings[number]
+
+    async def latest(self, folder: Node) -> Node:
+        """The link `latest` of a folder, which has no document of its own.
+
+        Raises:
+            NotFound: the folder has no version to point to.
+        """
+        nodes = await self._workers.foreground(
+            self._tree.children_of_kind, folder.inode, Kind.DIRECTORY
+        )
+        versions = [node for node in nodes if level_of(node) is Level.VERSION]
+        if not versions:
+            raise NotFound(LATEST)
+        # The inode number decides between two of one instant, everywhere alike.
+        newest = max(
+            versions, key=lambda node: (node.state is State.SEALED, node.created_ns, node.inode)
+        )
+        return replace(
+            newest,
+            inode=Inode(folder.inode | LATEST_FLAG),
+            kind=Kind.SYMLINK,
+            names=(Name(folder.inode, LATEST),),
+            target=newest.names[0].name,
+            xattrs={},
+            version=None,
+            state=None,
+        )
+
+    async def _parent(self, folder: Node) -> Node:
+        return folder if folder.inode == ROOT else await self._folders.get(folder.parent)
+
+    async def _latest_entry(self, listing: Listing, position: int) -> Entry | None:
+        folder = listing.extra[0][1]
+        if level_of(folder) is not Level.FOLDER:
+            return None
+        try:
+            return Entry(LATEST, self._show(await self.latest(folder)), position)
+        except NotFound:
+            return None
