@@ -96,6 +96,8 @@ def main() -> None:
     accuracy = train_model(dataset, model)
     print(f"It recognises {accuracy:.1%} of the test digits; saved in {model}")
 
+    (mountpoint / "datasets" / "docs").mkdir(exist_ok=True)  # for the visitor's first copy
+
 
 if __name__ == "__main__":
     main()
