@@ -8,7 +8,8 @@ unique index on names decides who is first.
 import logging
 import time
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from gridfsmount.core.filing import Place, place_of, unsorted_place
 from gridfsmount.core.model import AREAS, ROOT, UNSORTED, ContentId, Inode, Kind, Name, Node, State
@@ -40,18 +41,20 @@ class Adopter:
         return len(uploads)
 
     def reconcile(self) -> None:
-        """Look for what drivers renamed and removed; reads all of the lake's documents once."""
-        for upload in self._foreign.renamed():
-            self._follow_rename(upload)
-        for content in self._foreign.missing():
-            self._follow_removal(content)
+        """Look for what drivers renamed and removed; reads all of the lake's documents."""
+        while uploads := self._foreign.renamed():
+            for upload in uploads:
+                self._follow_rename(upload)
+        changed = 1
+        while changed:  # what a sealed version lacks stays missing
+            changed = sum(self._follow_removal(content) for content in self._foreign.missing())
 
     def follow(self, content: ContentId) -> None:
         """Something happened to one content: bring the tree in step."""
         upload = self._foreign.get(content)
         if upload is None:
             self._follow_removal(content)
-        elif upload.marked_filename is None and not self._tree.by_content(content, limit=1):
+        elif not upload.marked:
             while self.adopt_batch():
                 pass
         elif upload.renamed:
@@ -75,7 +78,7 @@ class Adopter:
         for node in batch:
             if node.inode in refused:
                 self._settle_clash(node, nodes[node.inode], folders)
-        self._foreign.mark([upload.id for upload in uploads])
+        self._foreign.mark(uploads)
         parents = {node.parent for node in batch}
         self._tree.touch(dict.fromkeys(parents, time.time_ns()))
         log.info("adopted %d contents that other clients uploaded", len(batch))
@@ -135,6 +138,8 @@ class Adopter:
                 if existing is None:
                     self._tree.insert(node)
                     return
+                if existing.content == upload.id:
+                    return  # another mount was faster
                 if not self._is_revision(existing, upload):
                     break
                 self._show_newest(existing, upload)
@@ -151,10 +156,12 @@ class Adopter:
                 _node(node.inode, Name(unsorted.inode, flat), upload, unsorted.version)
             )
         except AlreadyExists:
-            log.error("content %s cannot be shown: unsorted/%s is taken too", upload.id, flat)
+            existing = self._tree.find(unsorted.inode, flat)
+            if existing is None or existing.content != upload.id:
+                log.error("content %s cannot be shown: unsorted/%s is taken too", upload.id, flat)
 
     def _is_revision(self, existing: Node, upload: Upload) -> bool:
-        if existing.kind is not Kind.FILE:
+        if existing.kind is not Kind.FILE or not isinstance(upload.filename, str):
             return False
         if existing.content is None:
             return existing.version != UNSORTED
@@ -172,45 +179,66 @@ class Adopter:
     # --- renames and removals ------------------------------------------------------------------
 
     def _follow_rename(self, upload: Upload) -> None:
-        folders: dict[tuple[str, ...], Node | None] = {}
-        for node in self._tree.by_content(upload.id):
-            if self._is_sealed(node):
-                log.warning("%r was renamed by a driver, in a sealed version: ignored", node.names)
-                continue
-            place = place_of(upload.filename, str(upload.id))
-            parent, leaf = self._home(upload, place, folders)
-            name = Name(parent.inode, leaf)
-            log.info("a driver renamed %s to %s", node.names[0].name, place)
-            if name in node.names:
-                continue
-            try:
-                self._tree.set_names(
-                    node, (name, *node.names[1:]), time.time_ns(), version=parent.version
-                )
-            except AlreadyExists:
-                self._tree.delete(node)
-                self._settle_clash(_node(node.inode, name, upload, parent.version), upload, folders)
-            self._touch((*node.names, name))
-        self._foreign.mark([upload.id])
+        nodes = self._tree.by_content(upload.id)
+        if not nodes:
+            self._adopt([upload])  # an older revision, which may be the newest of its new name
+            return
+        moved = sum(_again(partial(self._move, node.inode, upload)) for node in nodes)
+        self._foreign.mark([upload])
+        if moved:
+            older = self._foreign.newest(upload.marked_filename)
+            if older is not None and not self._tree.by_content(older.id, limit=1):
+                self._adopt([older])
 
-    def _follow_removal(self, content: ContentId) -> None:
-        for node in self._tree.by_content(content):
-            if self._lake.contents.exists(content):
-                return
-            path = self._tree.path(node.inode)
-            if self._is_sealed(node):
-                log.error("%s, of a sealed version: its content %s is gone", path, content)
-                continue
-            older = self._older_revision(node, path)
-            try:
-                if older is not None:
-                    self._tree.relink(node, older.id, _size(older), older.uploaded_ns)
-                else:
-                    self._tree.delete(node)
-            except Conflict:
-                continue  # the next look finds it, if it is still so
-            log.info("a driver removed %s (content %s)", path, content)
-            self._touch(node.names)
+    def _move(self, inode: Inode, upload: Upload) -> bool:
+        """Bring a node to the place of its upload; whether it left its old one."""
+        node = self._tree.get(inode)
+        if node is None or node.content != upload.id:
+            return False
+        if self._is_sealed(node):
+            log.warning("%r was renamed by a driver, in a sealed version: ignored", node.names)
+            return False
+        folders: dict[tuple[str, ...], Node | None] = {}
+        place = place_of(upload.filename, str(upload.id))
+        parent, leaf = self._home(upload, place, folders)
+        name = Name(parent.inode, leaf)
+        log.info("a driver renamed %s to %s", node.names[0].name, place)
+        if name in node.names:
+            return False
+        try:
+            self._tree.set_names(
+                node, (name, *node.names[1:]), time.time_ns(), version=parent.version
+            )
+        except AlreadyExists:
+            self._tree.delete(node)
+            self._settle_clash(_node(node.inode, name, upload, parent.version), upload, folders)
+        self._touch((*node.names, name))
+        return True
+
+    def _follow_removal(self, content: ContentId) -> int:
+        """Take away the nodes that show a content that is gone; how many did."""
+        nodes = self._tree.by_content(content)
+        if not nodes or self._lake.contents.exists(content):
+            return 0
+        return sum(_again(partial(self._let_go, node.inode, content)) for node in nodes)
+
+    def _let_go(self, inode: Inode, content: ContentId) -> bool:
+        """Let a node show the revision before its content, which is gone; or remove it."""
+        node = self._tree.get(inode)
+        if node is None or node.content != content:
+            return False
+        path = self._tree.path(inode)
+        if self._is_sealed(node):
+            log.error("%s, of a sealed version: its content %s is gone", path, content)
+            return False
+        older = self._older_revision(node, path)
+        if older is not None:
+            self._tree.relink(node, older.id, _size(older), older.uploaded_ns)
+        else:
+            self._tree.delete(node)
+        log.info("a driver removed %s (content %s)", path, content)
+        self._touch(node.names)
+        return True
 
     def _older_revision(self, node: Node, path: str | None) -> Upload | None:
         for filename in _filenames(node, path):
@@ -228,6 +256,16 @@ class Adopter:
     def _touch(self, names: Iterable[Name]) -> None:
         now = time.time_ns()
         self._tree.touch({name.parent: now for name in names if name.parent != ROOT})
+
+
+def _again(change: Callable[[], bool]) -> bool:
+    """Do a change, once more when another mount changed the node meanwhile."""
+    for _ in range(_TRIES - 1):
+        try:
+            return change()
+        except Conflict as error:
+            log.debug("once more: %s", error)
+    return change()
 
 
 def _node(inode: Inode, name: Name, upload: Upload, version: Inode | None) -> Node:

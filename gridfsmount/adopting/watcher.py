@@ -44,6 +44,8 @@ class Watcher:
                 await follow()
             except FileSystemError as error:
                 log.warning("following other clients' uploads is interrupted: %s", error)
+            except Exception:  # a document that nobody foresaw must not end the mount
+                log.exception("following other clients' uploads failed; please report this")
             await trio.sleep(RETRY_SECONDS)
 
     async def _stream(self) -> None:

@@ -11,7 +11,7 @@ import click
 
 from gridfsmount import __version__
 from gridfsmount.cli.logs import set_up_logging
-from gridfsmount.cli.parameters import Owner, Size, Umask
+from gridfsmount.cli.parameters import MAX_ID, Owner, Size, Umask
 from gridfsmount.cli.secrets import (
     URI_VARIABLE,
     read_config,
@@ -47,7 +47,18 @@ def _says_errors(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Says what is wrong with a command line without the secrets that are in it."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise click.UsageError(redact(error.format_message()), error.ctx) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
     """Mount a MongoDB GridFS data lake as an ordinary directory tree."""
@@ -83,8 +94,8 @@ def commands() -> None:
     show_default="1MiB",
     help="Chunk size of new files, 4KiB to 8MiB.",
 )
-@click.option("--uid", type=click.IntRange(0, (1 << 32) - 2), help="Owner of adopted files.")
-@click.option("--gid", type=click.IntRange(0, (1 << 32) - 2), help="Group of adopted files.")
+@click.option("--uid", type=click.IntRange(0, MAX_ID), help="Owner of adopted files.")
+@click.option("--gid", type=click.IntRange(0, MAX_ID), help="Group of adopted files.")
 @click.option("--umask", type=Umask(), help="Permissions that adopted files lack, as in 022.")
 @click.option(
     "--squash",
@@ -146,7 +157,7 @@ def mount(
         mountpoint=mountpoint.absolute(),
         uri="" if embedded else _uri(given, uri_file, settings),
         embedded=embedded.absolute() if embedded else None,
-        bucket=bucket or settings.get("bucket", "fs"),
+        bucket=settings.get("bucket", "fs") if bucket is None else bucket,
         read_only=read_only,
         allow_other=allow_other,
         chunk_size=chunk_size,
@@ -193,6 +204,8 @@ def _split(arguments: tuple[str, ...]) -> tuple[str, Path]:
                 raise click.UsageError("MOUNTPOINT is missing after the URI")
             return "", Path(mountpoint)
         case [uri, mountpoint]:
+            if "://" in mountpoint:
+                raise click.UsageError("the URI comes first, then MOUNTPOINT")
             return uri, Path(mountpoint)
     raise click.UsageError("give a URI and a MOUNTPOINT, or a MOUNTPOINT alone")
 

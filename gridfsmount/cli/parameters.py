@@ -9,6 +9,10 @@ _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
+MAX_ID: Final = (1 << 32) - 2
+"""The largest user or group: the number after it stands for none."""
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, as in 255KiB or 4M; units are powers of 1024."""
 
@@ -69,6 +73,6 @@ class Owner(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"(\d{1,10}):(\d{1,10})", value)
-        if match is None or int(match[1]) >= 1 << 32 or int(match[2]) >= 1 << 32:
+        if match is None or max(int(match[1]), int(match[2])) > MAX_ID:
             self.fail(f"{value!r} is not UID:GID, as in 1000:1000", param, ctx)
         return int(match[1]), int(match[2])

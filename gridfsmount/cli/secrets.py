@@ -13,19 +13,25 @@ import setproctitle
 from gridfsmount.errors import ConfigError
 
 URI_VARIABLE: Final = "GRIDFSMOUNT_URI"
-_CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?://)(?:[^@\s]*@)+")
+# One slash as well: that is what a path makes of an address that was given in its place.
+_CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?:/{1,2})(?:[^@\s]*@)+", re.IGNORECASE)
+_SECRET_OPTIONS: Final = re.compile(
+    r"\b((?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&\s]+", re.IGNORECASE
+)
+# In an argument of its own: a password that nobody quoted may hold anything.
+_ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*:/{1,2}).*@", re.IGNORECASE | re.DOTALL)
 _KEYS: Final = {"uri": str, "bucket": str}
 
 
 def redact(text: str) -> str:
-    """`text` without the user and password of any MongoDB address in it."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """`text` without the user, the password and other secrets of any MongoDB address in it."""
+    return _SECRET_OPTIONS.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def scrub_process_title() -> None:
     """Take credentials out of what ps(1) shows of this process."""
     command = " ".join(sys.argv)
-    clean = redact(command)
+    clean = redact(" ".join(_ADDRESS.sub(r"\1***@", each) for each in sys.argv))
     if clean != command:
         setproctitle.setproctitle(clean)
 
@@ -78,6 +84,6 @@ def _read_private(path: Path) -> str:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    if open_to_all and _CREDENTIALS.search(text):
+    if open_to_all and redact(text) != text:
         raise ConfigError(f"{path} holds a password and everybody may read it: chmod o-r {path}")
     return text

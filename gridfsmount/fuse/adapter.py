@@ -45,8 +45,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Handler = Callable[Concatenate["LakeOperations", P], Coroutine[Any, Any, T]]
 
-ATTRIBUTE_SECONDS: Final = 1.0
-"""How long the kernel believes names and attributes: what other machines do shows after that."""
+ATTRIBUTE_SECONDS: Final = 0.6
+"""How long the kernel believes names and attributes; the mount adds REMEMBER_SECONDS, so that
+what other machines do shows within a second."""
 
 BLOCK_SIZE: Final = 128 << 10
 """Bytes that `stat` recommends for I/O: one request of the kernel."""

@@ -1,6 +1,6 @@
 """Into the background: the command returns when the mount answers, or says why it does not."""
 
-import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from gridfsmount.errors import LakeError
+
+log = logging.getLogger(__name__)
 
 _READY = b"\0"
 
@@ -31,35 +33,38 @@ def run_in_background(serve: Callable[[Callable[[], None]], None]) -> str | None
     if said == _READY:
         return None
     _, status = os.waitpid(child, 0)
-    return said.decode() or f"the mount's process ended with status {status}"
+    code = os.waitstatus_to_exitcode(status)
+    return said.decode() or f"the mount's process ended before it answered (exit code {code})"
 
 
 def _serve(serve: Callable[[Callable[[], None]], None], writing: int) -> NoReturn:
     status = 1
+    listener: int | None = writing
+
+    def ready() -> None:
+        nonlocal listener
+        os.write(writing, _READY)
+        os.close(writing)
+        listener = None
+        _detach()
+
     try:
         os.setsid()
-
-        def ready() -> None:
-            os.write(writing, _READY)
-            os.close(writing)
-            _detach()
-
         serve(ready)
         status = 0
-    except LakeError as error:
-        _say(writing, str(error))
     except BaseException as error:
-        _say(writing, f"{type(error).__name__}: {error}")
-        raise
+        if isinstance(error, LakeError):
+            reason = str(error)
+            log.error("%s", reason)
+        else:
+            reason = f"{type(error).__name__}: {error}"
+            log.exception("the mount ended unexpectedly; please report this")
+        if listener is not None:  # else nobody listens, and the number may be another file's
+            os.write(listener, reason.encode())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-def _say(writing: int, text: str) -> None:
-    with contextlib.suppress(OSError):  # after `ready` nobody listens: the log has it
-        os.write(writing, text.encode())
 
 
 def _detach() -> None:

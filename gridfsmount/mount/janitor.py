@@ -9,13 +9,13 @@ import trio
 
 from gridfsmount.errors import FileSystemError
 from gridfsmount.store.lake import Lake
-from gridfsmount.vfs.folders import Folders
+from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.workers import Workers
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 1.0
-"""Folders' times may be this late on other machines."""
+"""RecentNodes' times may be this late on other machines."""
 
 TRASH_SECONDS: Final = 600.0
 
@@ -23,11 +23,13 @@ TRASH_SECONDS: Final = 600.0
 class Janitor:
     """Writes folders' times, renews and releases leases, sweeps."""
 
-    def __init__(self, lake: Lake, workers: Workers, folders: Folders, trash_grace: float) -> None:
+    def __init__(
+        self, lake: Lake, workers: Workers, recent: RecentNodes, trash_grace: float
+    ) -> None:
         """Look after `lake`; `trash_grace` in seconds."""
         self._lake = lake
         self._workers = workers
-        self._folders = folders
+        self._recent = recent
         self._trash_grace = trash_grace
         lease = lake.leases.seconds
         self._chores: list[tuple[float, Callable[[], Awaitable[object]]]] = [
@@ -49,7 +51,7 @@ class Janitor:
 
     async def tidy(self) -> None:
         """Write what is pending."""
-        await self._folders.write_times()
+        await self._recent.write_times()
         await _postponable(self._release)
 
     async def _release(self) -> None:

@@ -45,7 +45,7 @@ def check_mountpoint(mountpoint: Path) -> None:
 
 def is_mounted(mountpoint: Path, file_system: str | None = None) -> bool:
     """Whether something (of that type) is mounted exactly there."""
-    path = str(mountpoint.parent.resolve() / mountpoint.name)
+    path = os.path.realpath(mountpoint)
     return any(point == path and file_system in (None, kind) for point, kind in _mounts())
 
 
@@ -59,7 +59,7 @@ def unmount(mountpoint: Path) -> None:
         raise MountError(f"no lake is mounted on {mountpoint}")
     server = _server(mountpoint)
     done = subprocess.run(
-        ["fusermount3", "-u", "--", str(mountpoint)],
+        ["fusermount3", "-u", "--", os.path.realpath(mountpoint)],
         capture_output=True,
         text=True,
         check=False,
@@ -97,7 +97,7 @@ def _mounts() -> Iterator[tuple[str, str]]:
 
 def _users(mountpoint: Path) -> Iterator[str]:
     """Processes with a file or their working directory below a mount, as far as we may look."""
-    prefix = str(mountpoint.parent.resolve() / mountpoint.name)
+    prefix = os.path.realpath(mountpoint)
     for process in Path("/proc").glob("[0-9]*"):
         try:
             links = [process / "cwd", *(process / "fd").iterdir()]

@@ -12,7 +12,7 @@ import trio
 
 from gridfsmount.adopting.watcher import Watcher
 from gridfsmount.cache.memory import ChunkCache
-from gridfsmount.errors import FileSystemError, StartupError
+from gridfsmount.errors import FileSystemError, MountError, StartupError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
 from gridfsmount.mount.janitor import Janitor
@@ -22,9 +22,9 @@ from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
 from gridfsmount.vfs.files import Files
-from gridfsmount.vfs.folders import Folders
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.presentation import Presentation
+from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,10 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         )
         if read_only and not options.read_only:
             log.warning("read-only: the server takes no writes from this user")
-        trio.run(_serve, options, lake, read_only, ready)
+        try:
+            trio.run(_serve, options, lake, read_only, ready)
+        except BaseExceptionGroup as group:
+            raise _only(group) from group
         log.info("unmounted %s", options.mountpoint)
 
 
@@ -76,13 +79,15 @@ def _connection(options: MountOptions, uri: str) -> Iterator[Connection]:
 
 
 def _open(options: MountOptions, connection: Connection) -> Lake:
+    deployment = connection.deployment
     try:
         lake = open_lake(
             connection,
             lease_seconds=options.lease,
             founder=Founder(options.uid, options.gid),
+            read_only=options.read_only,
         )
-        if connection.deployment.writable and not connection.deployment.transactions:
+        if deployment.writable and not options.read_only and not deployment.transactions:
             lake.commits.recover()
     except FileSystemError as error:
         raise StartupError(f"the lake cannot be opened: {error}") from error
@@ -93,8 +98,8 @@ async def _serve(
     options: MountOptions, lake: Lake, read_only: bool, ready: Callable[[], None]
 ) -> None:
     workers = Workers()
-    folders = Folders(lake.tree, workers)
-    janitor = Janitor(lake, workers, folders, TRASH_GRACE)
+    recent = RecentNodes(lake.tree, workers)
+    janitor = Janitor(lake, workers, recent, TRASH_GRACE)
     reader = Reader(lake.contents, workers, ChunkCache(DEFAULT_CACHE))
     presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
     async with trio.open_nursery() as nursery:
@@ -102,8 +107,8 @@ async def _serve(
         def spawn(call: Callable[[], object]) -> None:
             nursery.start_soon(_unwaited, workers, call)
 
-        files = Files(lake, workers, reader, chunk_size=options.chunk_size, spawn=spawn)
-        tree = LakeTree(lake, workers, files, folders, presentation)
+        files = Files(lake, workers, reader, recent, chunk_size=options.chunk_size, spawn=spawn)
+        tree = LakeTree(lake, workers, files, recent, presentation)
         session.open_session(
             LakeOperations(tree, files),
             options.mountpoint,
@@ -134,8 +139,20 @@ async def _unwaited(workers: Workers, call: Callable[[], object]) -> None:
 
 
 async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:
-    await trio.to_thread.run_sync(os.stat, mountpoint)
+    try:
+        await trio.to_thread.run_sync(os.stat, mountpoint)
+    except OSError as error:
+        raise MountError(
+            f"the mount does not answer: {error.strerror}; its log says why"
+        ) from error
     ready()
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one exception in a nursery's group, or in a group of one such group."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _stop_on_signal() -> None:

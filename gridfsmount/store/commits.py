@@ -87,7 +87,7 @@ class Commits:
         if rest:
             left = self._tree.set_names(node, rest, time.time_ns())
             if node.content is not None and node.names[0] == name:
-                self._retell(left)
+                self._retell(left, "")
             return left
         if node.content is not None:
             self._trash.announce(node.content, name.name)
@@ -118,12 +118,14 @@ class Commits:
         now = time.time_ns()
         if target is None:
             renamed = self._tree.set_names(node, names, now, version=version)
-            if new.parent not in self._tree.existing([new.parent]):
-                self._tree.set_names(renamed, node.names, now, version=node.version)
-                raise NotFound(f"inode {new.parent}")
         else:
             renamed = self._replace(node, names, new, target, version, now)
-        self._tell(renamed, old_path)
+        folder = self._tree.path(new.parent)
+        if folder is None:
+            self._tree.set_names(renamed, node.names, now, version=node.version)
+            raise NotFound(f"inode {new.parent}")
+        if renamed.names[0] == new:
+            self._tell(renamed, old_path, f"{folder}/{new.name}")
         return renamed
 
     def exchange(self, one: Node, one_name: Name, other: Node, other_name: Name) -> None:
@@ -143,26 +145,26 @@ class Commits:
         # Through a third name, so that the two folders' contents do not mix.
         aside = f"{one_path}~{one.inode}"
         self._contents.rename_folder(one_path, aside)
-        self._tell(second, other_path)
+        self._retell(second, other_path)
         self._contents.rename_folder(aside, other_path)
-        self._tell(first, other_path)
+        self._retell(first, other_path)
 
     def commit(
         self,
-        inode: Inode,
+        node: Node,
+        path: str,
         content: Content | None,
         pages: Sequence[tuple[int, bytes]],
-        replaced: ContentId | None,
         mtime_ns: int,
         clear_mode: int,
     ) -> Node | None:
-        """Publish a content and make it the node's.
+        """Publish a content and make it a file's.
 
         Args:
-            inode: the file.
+            node: the file, as the writer knows it.
+            path: where it is, as the writer knows it: the filename that drivers see.
             content: the new content; None for an empty file.
             pages: its chunks, to be written in the same transaction; none when they are there.
-            replaced: the content that the node has, as far as the writer knows.
             mtime_ns: time of the last write.
             clear_mode: permission bits that writing takes away (set-user-ID and the like).
 
@@ -172,9 +174,7 @@ class Commits:
         Raises:
             Damaged: the lease expired, and the chunks were swept away.
         """
-        path = self._tree.path(inode)
-        if path is None:
-            return None
+        replaced = node.content
         if content is not None and not pages:
             if not self._leases.confirm(content.id):
                 raise Damaged(f"{path}: the upload was idle for too long and was given up")
@@ -185,7 +185,7 @@ class Commits:
         def write(session: ClientSession | None) -> tuple[ContentId | None, Node] | None:
             if content is not None and pages:
                 self._contents.put_whole(content, pages, path, session)
-            shown = self._tree.show(inode, content, mtime_ns, clear_mode, session)
+            shown = self._tree.show(node.inode, content, mtime_ns, clear_mode, session)
             if shown is None and pages:
                 raise NotFound(path)  # ends the transaction: nothing was published
             return shown
@@ -198,7 +198,9 @@ class Commits:
             if content is not None and not pages:
                 self._contents.hide(content.id)  # its chunks serve the handles that are open
             return None
-        before, node = shown
+        before, committed = shown
+        if committed.names[0] != node.names[0]:
+            self._retell(committed, path)  # it was renamed meanwhile
         if before is not None and before != replaced:
             # Another machine committed in between: the last commit wins.
             self._trash.announce(before, path)
@@ -207,7 +209,7 @@ class Commits:
             self._trash.settle(replaced)
         if content is not None and not pages:
             self._leases.finish(content.id)
-        return node
+        return committed
 
     def abandon(self, content: ContentId) -> None:
         """Remove the chunks of a content that will not be published, then its lease."""
@@ -323,20 +325,17 @@ class Commits:
         folder = self._tree.path(name.parent)
         return f"{folder}/{name.name}" if folder else name.name
 
-    def _tell(self, node: Node, old_path: str) -> None:
+    def _tell(self, node: Node, old_path: str, path: str) -> None:
         """Let drivers see a renamed node under its new path."""
-        path = self._tree.path(node.inode)
-        if path is None:
-            return
         if node.kind is Kind.DIRECTORY:
             self._contents.rename_folder(old_path, path)
         elif node.content is not None and node.version != UNSORTED:
             self._contents.rename(node.content, path)
 
-    def _retell(self, node: Node) -> None:
+    def _retell(self, node: Node, old_path: str) -> None:
         path = self._tree.path(node.inode)
-        if path is not None and node.content is not None:
-            self._contents.rename(node.content, path)
+        if path is not None:
+            self._tell(node, old_path, path)
 
 
 def _swapped(node: Node, old: Name, new: Name) -> tuple[Name, ...]:

@@ -15,7 +15,7 @@ from gridfsmount import __version__
 from gridfsmount.errors import ConfigError, ConnectError
 from gridfsmount.store.encoding import CODEC, Document
 from gridfsmount.store.rights import may_write
-from gridfsmount.store.seam import Seam
+from gridfsmount.store.seam import Seam, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +143,8 @@ def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
         # pymongo quotes pieces of the address: with credentials in it, its words may be a secret.
         reason = "check its spelling" if "@" in uri else str(error)
         raise ConfigError(
-            "the address is not a MongoDB URI (mongodb://[user:password@]host[:port]/database): "
-            f"{reason}"
+            "the address is no MongoDB URI (mongodb://host:port/database, with user:password@ "
+            f"before the host if need be): {reason}"
         ) from error
 
 
@@ -173,5 +173,5 @@ def _refusal(address: str, error: PyMongoError) -> str:
                 "(the user may also live in another database: add ?authSource=...)"
             )
         if error.code == _UNAUTHORIZED:
-            return f"the server at {address} wants a user and a password: {error}"
-    return f"no server answered at {address} within {CONNECT_DEADLINE:.0f} s: {error}"
+            return f"the server at {address} wants a user and a password: {reason_of(error)}"
+    return f"no server answered at {address} within {CONNECT_DEADLINE:.0f} s: {reason_of(error)}"

@@ -6,12 +6,14 @@ later on was changed by a driver, since the mount always changes both.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import bson
 import pymongo
+from pymongo import UpdateOne
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -20,6 +22,7 @@ from gridfsmount.core.model import Content, ContentId
 from gridfsmount.errors import Damaged, StoreUnavailable
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
+    CODEC,
     CONTENT_FORMAT,
     Document,
     content_id,
@@ -98,7 +101,7 @@ class Foreign:
 
     def newest(self, filename: object) -> Upload | None:
         """The newest revision under a filename."""
-        if filename is None:
+        if filename is None or not _is_utf8(filename):
             return None
         with self._seam.operation("look for revisions"):
             document = self._files.find_one(
@@ -108,41 +111,20 @@ class Foreign:
             )
         return None if document is None else _upload(document)
 
-    def mark(self, contents: Sequence[ContentId]) -> None:
-        """Note that contents have their nodes, under the filenames that they have now."""
-        filename = {"filename": {"$ifNull": ["$filename", None]}}
-        marker = {"format": CONTENT_FORMAT, **filename, "adopted": True}
-        metadata = {
-            "$switch": {
-                "branches": [
-                    {  # Ours already: it knows hashes, which stay.
-                        "case": {"$isNumber": "$metadata.lake.format"},
-                        "then": {
-                            "$mergeObjects": [
-                                "$metadata",
-                                {"lake": {"$mergeObjects": ["$metadata.lake", filename]}},
-                            ]
-                        },
-                    },
-                    {  # A field of that name that is not ours is kept below the marker.
-                        "case": {"$eq": [{"$type": "$metadata"}, "object"]},
-                        "then": {
-                            "$mergeObjects": [
-                                "$metadata",
-                                {"lake": {"$mergeObjects": [marker, {"lake": "$metadata.lake"}]}},
-                            ]
-                        },
-                    },
-                ],
-                # And so is metadata that is no document.
-                "default": {"lake": {"$mergeObjects": [marker, {"metadata": "$metadata"}]}},
-            }
-        }
-        with self._seam.operation(f"mark {len(contents)} contents"):
-            self._files.update_many(
-                {"_id": {"$in": [content_key(each) for each in contents]}},
-                [{"$set": {"metadata": metadata}}],
+    def mark(self, uploads: Sequence[Upload]) -> None:
+        """Note that contents have their nodes, under the filenames that were seen.
+
+        Not those that they have now: a driver may have renamed one since.
+        """
+        changes = [
+            UpdateOne(
+                {"_id": {"$eq": content_key(each.id)}},
+                [{"$set": {"metadata": _marked_metadata(_seen_filename(each))}}],
             )
+            for each in uploads
+        ]
+        with self._seam.operation(f"mark {len(uploads)} contents"):
+            self._files.bulk_write(changes, ordered=False)
 
     def renamed(self) -> list[Upload]:
         """Marked contents whose filename a driver changed, a batch of them.
@@ -184,7 +166,9 @@ class Foreign:
             {"$project": {"content": 1}},
         ]
         with self._seam.operation("look for contents that drivers removed", factor=10):
-            return [content_id(each["content"]) for each in self._tree.aggregate(pipeline)]
+            documents = list(self._tree.aggregate(pipeline))
+        found = (_tolerant_id(each["content"]) for each in documents)
+        return [content for content in found if content is not None]
 
     def watch(self) -> "ContentChanges":
         """Follow changes of the bucket from now on; needs a replica set or a sharded cluster."""
@@ -213,8 +197,7 @@ class ContentChanges:
         self._stream = stream
 
     def next_change(self) -> ContentId | None:
-        """A content that a driver may have changed; None after WATCH_SECONDS without one,
-        or when no query can name it.
+        """A content that a driver may have changed; None after WATCH_SECONDS without one.
 
         Raises:
             StoreUnavailable: the stream broke; what happens from now on must be found by looking.
@@ -227,11 +210,7 @@ class ContentChanges:
             updated = change.get("updateDescription", {}).get("updatedFields", {})
             if "metadata.lake.filename" in updated:
                 return None  # a mount renamed it
-            try:
-                return content_id(change["documentKey"]["_id"])
-            except Damaged as error:
-                log.warning("cannot be shown: %s", error)
-                return None
+            return _tolerant_id(change["documentKey"]["_id"])
         if not self._stream.alive:
             raise StoreUnavailable("the change stream ended")
         return None
@@ -244,16 +223,58 @@ class ContentChanges:
             log.debug("closing the change stream: %s", error)
 
 
+def _marked_metadata(filename: object) -> Document:
+    """What `metadata` becomes; nothing in it is lost."""
+    marker = {"format": CONTENT_FORMAT, "filename": filename, "adopted": True}
+    found = "$metadata.lake.format"
+    ours = {"$and": [{"$isNumber": found}, {"$gte": [found, 1]}]}
+    hashes_kept = {"$mergeObjects": ["$metadata.lake", {"filename": filename}]}
+    theirs_kept = {"$mergeObjects": [marker, {"lake": "$metadata.lake"}]}
+    return {
+        "$switch": {
+            "branches": [
+                {"case": ours, "then": {"$mergeObjects": ["$metadata", {"lake": hashes_kept}]}},
+                {
+                    "case": {"$eq": [{"$type": "$metadata"}, "object"]},
+                    "then": {"$mergeObjects": ["$metadata", {"lake": theirs_kept}]},
+                },
+            ],
+            # Metadata that is no document is kept beside the marker.
+            "default": {"lake": {"$mergeObjects": [marker, {"metadata": "$metadata"}]}},
+        }
+    }
+
+
+def _seen_filename(upload: Upload) -> Document:
+    if _is_utf8(upload.filename):
+        return {"$literal": upload.filename}
+    return {"$ifNull": ["$filename", None]}  # only the server can copy it
+
+
+def _is_utf8(value: object) -> bool:
+    """Whether all strings in a value can be sent back to the server."""
+    try:
+        bson.encode({"": value}, codec_options=CODEC)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_marked(lake: Mapping[str, object]) -> bool:
+    found = lake.get("format")
+    return isinstance(found, int | float) and not isinstance(found, bool) and found >= 1
+
+
+def _tolerant_id(value: object) -> ContentId | None:
+    try:
+        return content_id(value)
+    except Damaged as error:
+        log.debug("cannot be shown: %s", error)
+        return None
+
+
 def _uploads(documents: Iterable[Document]) -> list[Upload]:
-    uploads = []
-    for document in documents:
-        try:
-            content_id(document["_id"])
-        except Damaged as error:
-            log.debug("cannot be shown: %s", error)  # told when it came, and at every look
-            continue
-        uploads.append(_upload(document))
-    return uploads
+    return [_upload(each) for each in documents if _tolerant_id(each["_id"]) is not None]
 
 
 def _upload(document: Document) -> Upload:
@@ -269,7 +290,7 @@ def _upload(document: Document) -> Upload:
     return Upload(
         id=content_id(document["_id"]),
         filename=document.get("filename"),
-        marked=isinstance(lake.get("format"), int | float),
+        marked=_is_marked(lake),
         marked_filename=lake.get("filename"),
         uploaded_ns=max(-_MAX_NS, min(round(uploaded.timestamp() * 1_000) * 1_000_000, _MAX_NS)),
         content=content,

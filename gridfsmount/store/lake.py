@@ -5,8 +5,9 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pymongo
 from bson import Int64
@@ -20,6 +21,7 @@ from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.leases import Leases
+from gridfsmount.store.seam import reason_of
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
 from gridfsmount.store.tree import NAMES_INDEX, Tree
@@ -56,8 +58,10 @@ class Founder:
     gid: int
 
 
-def open_lake(connection: Connection, *, lease_seconds: float, founder: Founder) -> Lake:
-    """Check the format, make what is missing if the user may, and combine the collections.
+def open_lake(
+    connection: Connection, *, lease_seconds: float, founder: Founder, read_only: bool = False
+) -> Lake:
+    """Check the format, make what is missing unless that is not allowed, combine the collections.
 
     Raises:
         LakeFormatError: newer format, documents of the wrong shape, or nothing there to read.
@@ -66,15 +70,15 @@ def open_lake(connection: Connection, *, lease_seconds: float, founder: Founder)
     """
     try:
         with connection.seam.operation("open the lake"):
-            if connection.deployment.writable:
+            if connection.deployment.writable and not read_only:
                 _prepare(connection, founder)
             _check_format(connection)
     except FileSystemError as error:
         if isinstance(error.__cause__, OperationFailure) and error.__cause__.code == _UNAUTHORIZED:
             deployment = connection.deployment
             raise ConnectError(
-                f"the user may not read {deployment.database}.{deployment.bucket}.* at "
-                f"{deployment.address}, or none was given: {error.__cause__}"
+                f"the user lacks rights on {deployment.database}.{deployment.bucket}.* at "
+                f"{deployment.address}, or none was given: {reason_of(error.__cause__)}"
             ) from error
         raise
     return _combine(connection, lease_seconds)
@@ -104,8 +108,8 @@ def _check_format(connection: Connection) -> None:
     document = connection.collection("lake").find_one({"_id": "lake"})
     if document is None:
         raise LakeFormatError(
-            f"{deployment} holds no lake, and this user may not make one: mount it once with a "
-            "user that has the role readWrite"
+            f"{deployment} holds no lake, and a read-only mount makes none: mount it once without "
+            "--read-only, as a user with the role readWrite"
         )
     found = document.get("format")
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
@@ -160,7 +164,7 @@ def _put_if_missing(connection: Connection, name: str, document: dict[str, objec
         if collection.find_one({"_id": document["_id"]}, {"_id": 1}) is None:
             # Not another mount that was faster: the name is taken by something strange.
             raise LakeFormatError(
-                f"{collection.full_name} has documents of another program: {error}"
+                f"{collection.full_name} has documents of another program: {reason_of(error)}"
             ) from error
 
 
@@ -176,14 +180,22 @@ def _create_indexes(connection: Connection) -> None:
     ]
     for name, keys, options in wanted:
         collection = connection.collection(name)
-        present = {tuple(index["key"].items()) for index in collection.list_indexes()}
-        if tuple(keys) in present or tuple((k, float(v)) for k, v in keys) in present:
-            continue
         try:
-            collection.create_index(keys, **options)  # type: ignore[arg-type]
+            if not any(_is_index(each, keys, options) for each in collection.list_indexes()):
+                collection.create_index(keys, **options)  # type: ignore[arg-type]
         except OperationFailure as error:
+            if error.code == _UNAUTHORIZED or error.timeout:
+                raise
             raise LakeFormatError(
                 f"{collection.full_name} cannot have the index {[key for key, _ in keys]}: "
-                f"{error.details.get('errmsg', error) if error.details else error}. Documents "
-                "that break the GridFS rules must be mended first, or choose another --bucket"
+                f"{reason_of(error)}. What breaks the GridFS rules must be mended first, or "
+                "choose another --bucket"
             ) from error
+
+
+def _is_index(index: Mapping[str, Any], keys: list[tuple[str, int]], options: object) -> bool:
+    """Whether a collection's index is the one that is wanted."""
+    if list(index["key"].items()) != keys:  # a number of any type, as other drivers write it
+        return False
+    wanted = options if isinstance(options, dict) else {}
+    return "unique" not in wanted or all(index.get(key) == wanted[key] for key in wanted)

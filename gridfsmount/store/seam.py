@@ -1,9 +1,10 @@
 """The seam to pymongo: one deadline for every operation, one translation of its errors."""
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import pymongo
 from bson.errors import BSONError
@@ -34,6 +35,10 @@ _UNAUTHORIZED: Final = 13
 _WRITE_CONFLICT: Final = 112
 _NO_SPACE: Final = frozenset({12299, 14031})  # quota exceeded, out of disk space
 _DUPLICATE: Final = 11000
+
+# Where pymongo goes on with its timeouts, its view of the topology, or the server's whole answer.
+_DUMP: Final = re.compile(r" \(configured timeouts: |, Timeout: |, full error: ")
+
 _UNAVAILABLE: Final = (
     AutoReconnect,
     ConnectionFailure,
@@ -71,7 +76,7 @@ class Seam:
 
 def translate(what: str, error: Exception) -> FileSystemError:
     """The lake's error for one of pymongo's."""
-    text = f"{what}: {error}"
+    text = f"{what}: {reason_of(error)}"
     code = _code(error)
     if code in _NO_SPACE:
         return NoSpace(f"{what}: the server's disk is full")
@@ -86,6 +91,15 @@ def translate(what: str, error: Exception) -> FileSystemError:
     return StoreFailed(text)
 
 
+def reason_of(error: Exception) -> str:
+    """What the driver or the server says, without the dump of state that follows it."""
+    details = (isinstance(error, OperationFailure) and error.details) or {}
+    for part in (*_write_errors(details), details):
+        if isinstance(part.get("errmsg"), str):
+            return str(part["errmsg"])
+    return _DUMP.split(str(error), maxsplit=1)[0]
+
+
 def is_duplicate(error: PyMongoError) -> bool:
     """Whether a unique index refused the write."""
     return _code(error) == _DUPLICATE
@@ -94,9 +108,13 @@ def is_duplicate(error: PyMongoError) -> bool:
 def _code(error: Exception) -> int | None:
     if not isinstance(error, OperationFailure):
         return None
-    details = error.details or {}
-    for part in (details.get("writeErrors") or []) + (details.get("writeConcernErrors") or []):
+    for part in _write_errors(error.details or {}):
         code = part.get("code")
         if isinstance(code, int):
             return code
     return error.code
+
+
+def _write_errors(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a bulk write says of its single writes."""
+    return (details.get("writeErrors") or []) + (details.get("writeConcernErrors") or [])

@@ -8,8 +8,8 @@ from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, N
 from gridfsmount.core.names import LATEST
 from gridfsmount.errors import NotFound
 from gridfsmount.store.tree import Tree
-from gridfsmount.vfs.folders import Folders
 from gridfsmount.vfs.listing import Entry, Listing
+from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.rules import Level, level_of
 from gridfsmount.workers import Workers
 
@@ -21,20 +21,20 @@ class Directories:
         self,
         tree: Tree,
         workers: Workers,
-        folders: Folders,
+        recent: RecentNodes,
         show: Callable[[Node], Attributes],
     ) -> None:
         """List `tree`; `show` gives the attributes of an entry."""
         self._tree = tree
         self._workers = workers
-        self._folders = folders
+        self._recent = recent
         self._show = show
         self._listings: dict[int, Listing] = {}
         self._numbers = itertools.count(1)
 
     async def open(self, inode: Inode) -> int:
         """A handle to list a directory."""
-        folder = await self._folders.get(inode)
+        folder = await self._recent.directory(inode)
         listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
         number = next(self._numbers)
         self._listings[number] = listing
@@ -93,7 +93,7 @@ class Directories:
         )
 
     async def _parent(self, folder: Node) -> Node:
-        return folder if folder.inode == ROOT else await self._folders.get(folder.parent)
+        return folder if folder.inode == ROOT else await self._recent.directory(folder.parent)
 
     async def _latest_entry(self, listing: Listing, position: int) -> Entry | None:
         folder = listing.extra[0][1]

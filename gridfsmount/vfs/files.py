@@ -28,7 +28,7 @@ from gridfsmount.errors import (
 )
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
-from gridfsmount.vfs.folders import REMEMBER_SECONDS
+from gridfsmount.vfs.recent import REMEMBER_SECONDS, RecentNodes
 from gridfsmount.workers import Workers
 from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
 
@@ -117,6 +117,7 @@ class Files:
         lake: Lake,
         workers: Workers,
         reader: Reader,
+        recent: RecentNodes,
         *,
         chunk_size: int,
         spawn: Callable[[Callable[[], object]], None],
@@ -125,6 +126,7 @@ class Files:
         self._lake = lake
         self._workers = workers
         self._reader = reader
+        self._recent = recent
         self._chunk_size = chunk_size
         self._spawn = spawn
         self._budget = DirtyBudget()
@@ -192,7 +194,9 @@ class Files:
         file = handle.file
         async with file.lock:
             writer = self._writer(file)
-            if handle.append:
+            # The kernel writes mapped pages back through any handle that can write, this one too.
+            is_page = offset + len(data) <= writer.size
+            if handle.append and not is_page:
                 offset = writer.size
             handle.wrote = True
             await self._check_room(writer, offset)
@@ -316,6 +320,7 @@ class Files:
         if known is not None and (known.unlinked or known.dirty):
             return known
         node, content = await self._workers.foreground(self._load, inode, load)
+        self._recent.remember(node)
         # No checkpoint from here on: whoever comes meanwhile must find one file.
         known = self._files.get(inode)
         if known is not None:
@@ -388,14 +393,18 @@ class Files:
             return
         if file.failed:
             raise StoreFailed(f"{self._name(file)}: an earlier write was lost; write it anew")
+        path = await self._path(file)
+        if path is None:
+            file.unlinked = True
+            return
         finished = await writer.finish()
         content = None if finished is None else finished.content
         node = await self._workers.foreground(
             self._lake.commits.commit,
-            file.node.inode,
+            file.node,
+            path,
             content,
             () if finished is None else finished.pages,
-            file.node.content,
             file.mtime_ns,
             self._bits_to_clear(file),
         )
@@ -403,9 +412,18 @@ class Files:
             file.unlinked = True
             return
         writer.committed(content)
+        self._recent.remember(node)
         file.node, file.content, file.dirty, file.kill_set_id = node, content, False, False
         file.seen = time.monotonic()
         self._remember(node.inode, node.content)
+
+    async def _path(self, file: OpenFile) -> str | None:
+        """Where drivers will find the file; None when its folder is gone."""
+        name = file.node.names[0]
+        try:
+            return f"{await self._recent.path(name.parent)}/{name.name}"
+        except NotFound:
+            return await self._workers.foreground(self._lake.tree.path, file.node.inode)
 
     def _bits_to_clear(self, file: OpenFile) -> int:
         mode = file.node.mode

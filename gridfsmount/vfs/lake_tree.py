@@ -40,10 +40,10 @@ from gridfsmount.store.commits import MAX_LINKS
 from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.directories import Directories
 from gridfsmount.vfs.files import Files, Opened
-from gridfsmount.vfs.folders import Folders
 from gridfsmount.vfs.inodes import InodeNumbers
 from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields
 from gridfsmount.vfs.presentation import Presentation
+from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.rules import (
     Level,
     check_exchange,
@@ -75,15 +75,15 @@ class LakeTree:
         lake: Lake,
         workers: Workers,
         files: Files,
-        folders: Folders,
+        recent: RecentNodes,
         presentation: Presentation,
     ) -> None:
         """Serve `lake` through `files`."""
-        self.directories = Directories(lake.tree, workers, folders, self._shown)
+        self.directories = Directories(lake.tree, workers, recent, self._shown)
         self._lake = lake
         self._workers = workers
         self._files = files
-        self._folders = folders
+        self._recent = recent
         self._presentation = presentation
         self._inodes = InodeNumbers(lake.tree, workers)
         self._space: tuple[float, Space] | None = None
@@ -99,10 +99,10 @@ class LakeTree:
         if name == ".":
             return await self.attributes(parent)
         if name == "..":
-            folder = await self._folders.get(parent)
+            folder = await self._recent.directory(parent)
             return await self.attributes(folder.parent if parent != ROOT else ROOT)
         if name == LATEST:
-            folder = await self._folders.get(parent)
+            folder = await self._recent.directory(parent)
             if level_of(folder) is Level.FOLDER:
                 return self._shown(await self.directories.latest(folder))
         return self._shown(await self._find(parent, name))
@@ -118,14 +118,14 @@ class LakeTree:
         file = self._files.find(inode)
         if file is not None and file.authoritative:
             return self._presentation.attributes(file.shown)
-        node = await self._workers.foreground(self._lake.tree.get, inode)
-        if node is None:
+        try:
+            return self._shown(await self._recent.get(inode))
+        except NotFound:
             file = self._files.find(inode)
             if file is None:
-                raise NotFound(f"inode {inode}")
+                raise
             file.unlinked = True  # by another machine
             return self._presentation.attributes(file.shown)
-        return self._shown(node)
 
     async def read_link(self, inode: Inode) -> str:
         """Target of a symbolic link."""
@@ -177,7 +177,7 @@ class LakeTree:
 
     async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
         """Give a file one more name in the same version."""
-        folder = await self._folders.get(parent)
+        folder = await self._recent.directory(parent)
         added = Name(parent, name)
 
         async def attempt() -> Node:
@@ -187,7 +187,7 @@ class LakeTree:
             check_new(folder, name, node.kind)
             if folder.version != node.version:
                 raise CrossVersion("hard links stay inside one version")
-            await self._folders.check_writable(node.version)
+            await self._recent.check_writable(node.version)
             if len(node.names) >= MAX_LINKS:
                 raise TooManyLinks(f"a file has at most {MAX_LINKS} names")
             if added in node.names:
@@ -195,15 +195,15 @@ class LakeTree:
             return await self._workers.foreground(self._lake.commits.add_link, node, added)
 
         node = await self._retry(attempt)
-        self._files.changed(node)
-        self._folders.touch(parent)
+        self._note_change(node)
+        self._recent.touch(parent)
         return self._shown(node)
 
     # --- removing and renaming -----------------------------------------------------------------
 
     async def unlink(self, parent: Inode, name: str) -> None:
         """Remove a name of anything but a directory."""
-        folder = await self._folders.get(parent)
+        folder = await self._recent.directory(parent)
         check_removal(folder)
 
         async def attempt() -> None:
@@ -214,16 +214,17 @@ class LakeTree:
                 self._lake.commits.unlink, node, Name(parent, name)
             )
             if left is None:
+                self._recent.forget(node.inode)
                 self._files.unlinked(node.inode)
             else:
-                self._files.changed(left)
+                self._note_change(left)
 
         await self._retry(attempt)
-        self._folders.touch(parent)
+        self._recent.touch(parent)
 
     async def remove_directory(self, parent: Inode, name: str) -> None:
         """Remove an empty directory."""
-        folder = await self._folders.get(parent)
+        folder = await self._recent.directory(parent)
         check_removal(folder)
 
         async def attempt() -> None:
@@ -233,13 +234,13 @@ class LakeTree:
             if level_of(node) is Level.FIXED:
                 raise NotPermitted("the root of a lake is fixed")
             if level_of(node) is Level.VERSION:
-                await self._folders.check_writable(node.inode)
+                await self._recent.check_writable(node.inode)
             await self._workers.foreground(self._lake.tree.remove_directory, node)
-            self._folders.forget(node.inode)
-            self._folders.settle(node.inode)
+            self._recent.forget(node.inode)
+            self._recent.settle(node.inode)
 
         await self._retry(attempt)
-        self._folders.touch(parent)
+        self._recent.touch(parent)
 
     async def rename(
         self,
@@ -257,8 +258,8 @@ class LakeTree:
             AlreadyExists: the new name is taken, and must not be replaced.
             CrossVersion: only a copy can get there.
         """
-        old_folder = await self._folders.get(parent)
-        new_folder = await self._folders.get(new_parent)
+        old_folder = await self._recent.directory(parent)
+        new_folder = await self._recent.directory(new_parent)
         check_removal(old_folder)
         old, new = Name(parent, name), Name(new_parent, new_name)
 
@@ -281,7 +282,7 @@ class LakeTree:
             self._note_rename(renamed, target, new)
 
         await self._retry(attempt)
-        self._folders.touch(parent, new_parent)
+        self._recent.touch(parent, new_parent)
 
     # --- changing attributes -------------------------------------------------------------------
 
@@ -300,10 +301,9 @@ class LakeTree:
             file.node = with_fields(file.node, fields, time.time_ns())
         elif fields:
             fields["ctime_ns"] = time.time_ns()
-            self._folders.settle(inode)
-            self._folders.forget(inode)
+            self._recent.settle(inode)
             changed = await self._workers.foreground(self._lake.tree.update, inode, fields)
-            self._files.changed(changed)
+            self._note_change(changed)
             if change.mtime_ns is not None:
                 self._files.set_mtime(inode, change.mtime_ns)
             node = changed
@@ -352,25 +352,22 @@ class LakeTree:
         file = self._files.find(node.inode)
         if file is not None and file.dirty:
             node = file.shown
-        return self._presentation.attributes(self._folders.shown(node))
+        return self._presentation.attributes(self._recent.shown(node))
 
     async def _find(self, parent: Inode, name: str) -> Node:
         node = await self._workers.foreground(self._lake.tree.find, parent, name)
         if node is None:
             raise NotFound(name)
-        return node
+        return self._recent.remember(node)
 
     async def _node(self, inode: Inode) -> Node:
         if inode & LATEST_FLAG:
-            folder = await self._folders.get(Inode(inode & ~LATEST_FLAG))
+            folder = await self._recent.directory(Inode(inode & ~LATEST_FLAG))
             return await self.directories.latest(folder)
         file = self._files.find(inode)
         if file is not None and file.unlinked:
             return file.node
-        node = await self._workers.foreground(self._lake.tree.get, inode)
-        if node is None:
-            raise NotFound(f"inode {inode}")
-        return node
+        return await self._recent.get(inode)
 
     async def _changeable(self, inode: Inode) -> Node:
         if inode & LATEST_FLAG:
@@ -378,7 +375,7 @@ class LakeTree:
         if inode == SNAPSHOTS:
             raise ReadOnly("snapshots cannot be changed")
         node = await self._node(inode)
-        await self._folders.check_writable(node.version)
+        await self._recent.check_writable(node.version)
         return node
 
     async def _removable(self, folder: Node, name: str) -> Node:
@@ -386,7 +383,7 @@ class LakeTree:
             raise NotPermitted("'latest' is kept by the lake")
         node = await self._find(folder.inode, name)
         if level_of(node) is not Level.VERSION:
-            await self._folders.check_writable(folder.version)
+            await self._recent.check_writable(folder.version)
         return node
 
     async def _make(
@@ -398,9 +395,9 @@ class LakeTree:
         caller: Caller,
         target: str = "",
     ) -> Node:
-        folder = await self._folders.get(parent)
+        folder = await self._recent.directory(parent)
         level = check_new(folder, name, kind)
-        await self._folders.check_writable(folder.version)
+        await self._recent.check_writable(folder.version)
         if level is Level.TAG:
             check_target(target)
             version = await self._find(parent, target)
@@ -421,25 +418,25 @@ class LakeTree:
         try:
             await self._workers.foreground(self._lake.commits.create, node)
         except NotFound:
-            self._folders.forget(parent)
+            self._recent.forget(parent)
             raise
-        self._folders.touch(parent)
-        return node
+        self._recent.touch(parent)
+        return self._recent.remember(node)
 
     async def _check_move(
         self, node: Node, folder: Node, name: str, target: Node | None
     ) -> Inode | None:
         version = check_rename(node, folder, name)
-        await self._folders.check_writable(folder.version)
+        await self._recent.check_writable(folder.version)
         if level_of(node) is Level.VERSION:
-            await self._folders.check_writable(node.inode)
+            await self._recent.check_writable(node.inode)
         if target is not None:
             if node.kind is Kind.DIRECTORY and target.kind is not Kind.DIRECTORY:
                 raise NotADirectory(name)
             if node.kind is not Kind.DIRECTORY and target.kind is Kind.DIRECTORY:
                 raise IsADirectory(name)
             if level_of(target) is Level.VERSION:
-                await self._folders.check_writable(target.inode)
+                await self._recent.check_writable(target.inode)
         if node.kind is Kind.DIRECTORY and node.parent != folder.inode:
             above = await self._workers.foreground(self._lake.tree.ancestors, folder.inode)
             if node.inode == folder.inode or node.inode in above:
@@ -451,27 +448,32 @@ class LakeTree:
         if node.inode == target.inode:
             return
         check_exchange(node, target)
-        await self._folders.check_writable(node.version)
+        await self._recent.check_writable(node.version)
         for each, goal in ((node, new), (target, old)):
             if each.kind is Kind.DIRECTORY and each.parent != goal.parent:
                 above = await self._workers.foreground(self._lake.tree.ancestors, goal.parent)
                 if each.inode == goal.parent or each.inode in above:
                     raise InvalidArgument("a directory cannot move into itself")
         await self._workers.foreground(self._lake.commits.exchange, node, old, target, new)
-        self._folders.forget(node.inode, target.inode)
+        self._recent.forget(node.inode, target.inode)
+        self._recent.moved()
+
+    def _note_change(self, node: Node) -> None:
+        self._recent.remember(node)
+        self._files.changed(node)
 
     def _note_rename(self, renamed: Node, target: Node | None, new: Name) -> None:
-        self._folders.forget(renamed.inode)
-        self._files.changed(renamed)
+        self._note_change(renamed)
+        if renamed.kind is Kind.DIRECTORY:
+            self._recent.moved()
         if target is None:
             return
-        self._folders.forget(target.inode)
+        self._recent.forget(target.inode)
         if target.names == (new,):
             self._files.unlinked(target.inode)
 
     async def _store_attributes(self, inode: Inode, xattrs: dict[str, bytes]) -> None:
-        node = await self._workers.foreground(self._lake.tree.set_xattrs, inode, xattrs)
-        self._files.changed(node)
+        self._note_change(await self._workers.foreground(self._lake.tree.set_xattrs, inode, xattrs))
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         for _ in range(_TRIES - 1):

@@ -21,10 +21,13 @@ def decode_attribute(raw: bytes) -> str:
 
     Raises:
         NotSupported: not in the `user.` namespace.
+        InvalidArgument: no name after the namespace.
         NotUtf8: not UTF-8.
     """
     if not raw.startswith(b"user."):
         raise NotSupported(f"{raw!r}: only user.* attributes are kept")
+    if raw == b"user.":
+        raise InvalidArgument("an attribute needs a name after user.")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -45,13 +48,10 @@ def with_attribute(xattrs: dict[str, bytes], name: str, value: bytes) -> dict[st
 
     Raises:
         NotPermitted: the lake's own attributes cannot be set.
-        InvalidArgument: no name after the namespace.
         TooLarge: all together would not fit.
     """
     if name.startswith(LAKE_PREFIX):
         raise NotPermitted(f"{name} is kept by the lake")
-    if name == "user.":
-        raise InvalidArgument("an attribute needs a name after user.")
     changed = {**xattrs, name: value}
     if sum(len(key) + len(each) for key, each in changed.items()) > MAX_TOTAL:
         raise TooLarge(f"the attributes of a node have at most {MAX_TOTAL} bytes together")

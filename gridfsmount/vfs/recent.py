@@ -1,7 +1,8 @@
-"""What the mount remembers of directories: themselves for a moment, and times to be written.
+"""What the mount remembers of nodes for a moment, and the folder times that are to be written.
 
-Every create and remove touches its directory; the times are written once a second instead, and
-shown from here until then.
+A tool that copies or removes many files asks for the same nodes again and again. And every create
+and remove touches its directory: the times are written once a second, and shown from here until
+then.
 """
 
 import time
@@ -13,41 +14,83 @@ from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnl
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
 
-REMEMBER_SECONDS: Final = 1.0
-"""As long as the kernel believes attributes; the same staleness, no more."""
+REMEMBER_SECONDS: Final = 0.4
+"""With what the kernel believes on top, another machine's change shows within a second."""
+
+PATH_SECONDS: Final = 1.0
+"""Paths only tell drivers where a content is: the tree is the truth."""
 
 _MOST: Final = 10_000
 
 
-class Folders:
-    """Directories as parents: their place in the tree, their state, their times."""
+class RecentNodes:
+    """Nodes as they were a moment ago, paths of directories, and times to be written."""
 
     def __init__(self, tree: Tree, workers: Workers) -> None:
-        """Look directories up in `tree`."""
+        """Look nodes up in `tree`."""
         self._tree = tree
         self._workers = workers
         self._known: dict[Inode, tuple[float, Node]] = {}
+        self._paths: dict[Inode, tuple[float, str]] = {}
         self._touched_ns: dict[Inode, int] = {}
 
     async def get(self, inode: Inode) -> Node:
-        """A directory, as it was at most a second ago.
+        """A node, as it was a moment ago at most.
+
+        Raises:
+            NotFound: there is none.
+        """
+        began = time.monotonic()
+        known = self._known.get(inode)
+        if known is not None and began - known[0] < REMEMBER_SECONDS:
+            return known[1]
+        node = await self._workers.foreground(self._tree.get, inode)
+        if node is None:
+            self.forget(inode)
+            raise NotFound(f"inode {inode}")
+        return self.remember(node, began)
+
+    async def directory(self, inode: Inode) -> Node:
+        """The same for a directory.
 
         Raises:
             NotFound, NotADirectory: it is none.
         """
-        now = time.monotonic()
-        known = self._known.get(inode)
-        if known is not None and now - known[0] < REMEMBER_SECONDS:
-            return known[1]
-        node = await self._workers.foreground(self._tree.get, inode)
-        if node is None:
-            raise NotFound(f"inode {inode}")
+        node = await self.get(inode)
         if node.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"inode {inode}")
+        return node
+
+    async def path(self, inode: Inode) -> str:
+        """Path of a directory below the root.
+
+        Raises:
+            NotFound: it hangs on nothing any more.
+        """
+        now = time.monotonic()
+        known = self._paths.get(inode)
+        if known is not None and now - known[0] < PATH_SECONDS:
+            return known[1]
+        path = await self._workers.foreground(self._tree.path, inode)
+        if path is None:
+            raise NotFound(f"inode {inode}")
+        if len(self._paths) >= _MOST:
+            self._paths.clear()
+        self._paths[inode] = (now, path)
+        return path
+
+    def remember(self, node: Node, seen: float | None = None) -> Node:
+        """Note a node as the lake has it now, or had it at `seen` of the monotonic clock."""
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[inode] = (now, node)
+        known = self._known.get(node.inode)
+        if known is None or known[1].rev <= node.rev:
+            self._known[node.inode] = (time.monotonic() if seen is None else seen, node)
         return node
+
+    def moved(self) -> None:
+        """A directory has another path now, and all below it."""
+        self._paths.clear()
 
     async def check_writable(self, version: Inode | None) -> None:
         """Refuse changes in a sealed version.
