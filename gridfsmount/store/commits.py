@@ -263,21 +263,22 @@ class Commits:
         if last and target.content is not None:
             self._trash.announce(target.content, new.name)
 
-        def replace(session: ClientSession | None) -> Node:
+        def replace(session: ClientSession | None) -> tuple[Node, Node | None]:
             parked = self._tree.park(target, new, (new,), session)
             renamed = self._tree.set_names(node, names, now, version=version, session=session)
             if last:
                 if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
                     raise DirectoryNotEmpty(new.name)
                 self._tree.delete(parked, session)
-            else:
-                rest = tuple(each for each in target.names if each != new)
-                self._tree.set_names(parked, rest, now, session=session)
-            return renamed
+                return renamed, None
+            rest = tuple(each for each in target.names if each != new)
+            return renamed, self._tree.set_names(parked, rest, now, session=session)
 
-        renamed = self._atomically(replace)
+        renamed, left = self._atomically(replace)
         if last and target.content is not None:
             self._trash.settle(target.content)
+        if left is not None and target.names[0] == new:
+            self._retell(left, "")
         return renamed
 
     def _atomically(self, work: Callable[[ClientSession | None], T]) -> T:

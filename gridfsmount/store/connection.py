@@ -31,6 +31,9 @@ ACKNOWLEDGED: Final = pymongo.WriteConcern(1)
 CONNECT_DEADLINE: Final = 10.0
 """Seconds to find a server at start; afterwards the operations' own deadline holds."""
 
+CLOSE_DEADLINE: Final = 2.0
+"""Seconds to tell the server which sessions end: a courtesy, which a dead server cannot take."""
+
 COLLECTIONS: Final = ("files", "chunks", "tree", "uploads", "trash", "lake")
 
 _BAD_CREDENTIALS: Final = frozenset({18, 8000})  # AuthenticationFailed, AtlasError
@@ -89,7 +92,8 @@ class Connection:
 
     def close(self) -> None:
         """End all connections."""
-        self.client.close()
+        with pymongo.timeout(CLOSE_DEADLINE):
+            self.client.close()
 
 
 def connect(uri: str, *, bucket: str, deadline: float) -> Connection:
@@ -132,6 +136,8 @@ def connect(uri: str, *, bucket: str, deadline: float) -> Connection:
 
 def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
     try:
+        if "://" not in uri:  # pymongo takes that for the name of a host
+            raise ConfigurationError("it does not begin with mongodb:// or mongodb+srv://")
         client: pymongo.MongoClient[Document] = pymongo.MongoClient(
             uri,
             appname=f"gridfsmount {__version__}",

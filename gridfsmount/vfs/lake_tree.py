@@ -7,6 +7,7 @@ what the mount remembers. A change that met another machine's is tried again fro
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from gridfsmount.core.model import (
@@ -469,7 +470,10 @@ class LakeTree:
         if target is None:
             return
         self._recent.forget(target.inode)
-        if target.names == (new,):
+        rest = tuple(each for each in target.names if each != new)
+        if rest:
+            self._files.changed(replace(target, names=rest, ctime_ns=renamed.ctime_ns))
+        else:
             self._files.unlinked(target.inode)
 
     async def _store_attributes(self, inode: Inode, xattrs: dict[str, bytes]) -> None:
