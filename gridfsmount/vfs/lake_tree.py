@@ -381,6 +381,7 @@ class LakeTree:
 
     async def _removable(self, folder: Node, name: str) -> Node:
         if name == LATEST and level_of(folder) is Level.FOLDER:
+            await self.directories.latest(folder)  # gone with the last version, as rm -rf expects
             raise NotPermitted("'latest' is kept by the lake")
         node = await self._find(folder.inode, name)
         if level_of(node) is not Level.VERSION:

@@ -44,6 +44,10 @@ DIRTY_BYTES: Final = 64 << 20
 """Dirty bytes of all writers together; above, each keeps as little as it can."""
 
 
+MAX_HASHES: Final = 8 << 20
+"""Bytes of chunk hashes that a files document may hold, of the 16 MiB that it has at most: those
+of 1 TiB in chunks of 1 MiB. Larger files go without."""
+
 CHUNKS_AT_ONCE: Final = 4096
 """Chunks that are looked at before other tasks get their turn."""
 
@@ -231,7 +235,7 @@ class ChunkedWriter:
         return Finished(content, pages)
 
     def _content(self, target: ContentId, count: int, hashes: bytes) -> Content:
-        known = hashes if len(hashes) == count * HASH_BYTES else None
+        known = hashes if len(hashes) == count * HASH_BYTES <= MAX_HASHES else None
         return Content(target, self.size, self._chunk_size, self._digest(count), known)
 
     async def _complete(self, n: int) -> bytearray:
