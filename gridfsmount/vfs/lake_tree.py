@@ -478,6 +478,10 @@ class LakeTree:
             self._files.unlinked(target.inode)
 
     async def _store_attributes(self, inode: Inode, xattrs: dict[str, bytes]) -> None:
+        file = self._files.find(inode)
+        if file is not None and file.unlinked:
+            file.node = replace(file.node, xattrs=xattrs)
+            return
         self._note_change(await self._workers.foreground(self._lake.tree.set_xattrs, inode, xattrs))
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
