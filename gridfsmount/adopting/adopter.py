@@ -54,10 +54,10 @@ class Adopter:
         upload = self._foreign.get(content)
         if upload is None:
             self._follow_removal(content)
-        elif not upload.marked:
+        elif not upload.marked and not self._tree.by_content(content, limit=1):
             while self.adopt_batch():
                 pass
-        elif upload.renamed:
+        elif upload.renamed or not upload.marked:  # or a driver's replacement has no marker
             self._follow_rename(upload)
 
     # --- uploads -------------------------------------------------------------------------------
@@ -149,16 +149,14 @@ class Adopter:
         unsorted = self._folder(("unsorted",), folders)
         if unsorted is None:
             raise Conflict("unsorted/ is gone")
-        flat = unsorted_place(str(upload.filename), suffix=str(upload.id)).parts[-1]
         log.warning("%r is taken by something else: the upload is in unsorted/", name.name)
+        spare = _spare_name(upload)
         try:
-            self._tree.insert(
-                _node(node.inode, Name(unsorted.inode, flat), upload, unsorted.version)
-            )
+            self._tree.insert(_node(node.inode, spare, upload, unsorted.version))
         except AlreadyExists:
-            existing = self._tree.find(unsorted.inode, flat)
+            existing = self._tree.find(spare.parent, spare.name)
             if existing is None or existing.content != upload.id:
-                log.error("content %s cannot be shown: unsorted/%s is taken too", upload.id, flat)
+                log.error("content %s cannot be shown: %r is taken too", upload.id, spare.name)
 
     def _is_revision(self, existing: Node, upload: Upload) -> bool:
         if existing.kind is not Kind.FILE or not isinstance(upload.filename, str):
@@ -202,9 +200,9 @@ class Adopter:
         place = place_of(upload.filename, str(upload.id))
         parent, leaf = self._home(upload, place, folders)
         name = Name(parent.inode, leaf)
-        log.info("a driver renamed %s to %s", node.names[0].name, place)
-        if name in node.names:
+        if name in node.names or _spare_name(upload) in node.names:
             return False
+        log.info("a driver renamed %s to %s", node.names[0].name, place)
         try:
             self._tree.set_names(
                 node, (name, *node.names[1:]), time.time_ns(), version=parent.version
@@ -266,6 +264,11 @@ def _again(change: Callable[[], bool]) -> bool:
         except Conflict as error:
             log.debug("once more: %s", error)
     return change()
+
+
+def _spare_name(upload: Upload) -> Name:
+    """Where an upload goes whose place is taken by something else."""
+    return Name(UNSORTED, unsorted_place(str(upload.filename), str(upload.id)).parts[-1])
 
 
 def _node(inode: Inode, name: Name, upload: Upload, version: Inode | None) -> Node:

@@ -274,12 +274,12 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def flush(self, fh: FileHandleT) -> None:
         """Answers close(2).: the content is durable and visible when it returns."""
-        await self._files.commit(fh)
+        await self._files.commit(fh, synced=False)
 
     @_answer
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         """Answers fsync(2)."""
-        await self._files.commit(fh)
+        await self._files.commit(fh, synced=True)
 
     @_answer
     async def release(self, fh: FileHandleT) -> None:

@@ -230,15 +230,18 @@ class Files:
         finally:
             self._drop(file)
 
-    async def commit(self, number: int) -> None:
-        """Make what was written through a handle durable and visible.
+    async def commit(self, number: int, *, synced: bool) -> None:
+        """Make what was written to a handle's file durable and visible.
+
+        When `synced` (fsync), whoever wrote it. At a close, only through handles that can write:
+        truncate(2) without a handle, and the kernel for mapped pages, may have used another one.
 
         Raises:
-            StoreFailed: an earlier write through this file was lost.
+            StoreFailed: an earlier write to this file was lost.
             FileSystemError: why it cannot be; the old content stays.
         """
         handle = self._handle(number)
-        if not handle.wrote:
+        if not (handle.wrote or (handle.file.dirty and (handle.writable or synced))):
             return
         async with handle.file.lock:
             try:

@@ -136,6 +136,7 @@ class RecentNodes:
             await self._workers.background(self._tree.touch, pending)
         except FileSystemError:
             return  # the next round tries again; the seam's caller has logged the outage
+        self.forget(*pending)
         for inode, at in pending.items():
             if self._touched_ns.get(inode) == at:
                 del self._touched_ns[inode]
