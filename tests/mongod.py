@@ -45,7 +45,12 @@ class Mongod:
     """
 
     def __init__(
-        self, *, replica_set: bool = True, auth: bool = False, extra: Sequence[str] = ()
+        self,
+        *,
+        replica_set: bool = True,
+        auth: bool = False,
+        extra: Sequence[str] = (),
+        directory: Path | None = None,
     ) -> None:
         """Describe the server and make its directory; `start` starts it.
 
@@ -54,9 +59,11 @@ class Mongod:
             auth: Clients must log in. There is one user, with all rights, and `uri` has it.
             extra: More arguments for mongod, for example
                 `["--setParameter", "enableTestCommands=1"]` for its failpoints.
+            directory: Where its data go, instead of a new directory; there they stay.
         """
         self.port = _free_port()
-        self.directory = Path(tempfile.mkdtemp(prefix="gridfsmount-tests-"))
+        self._is_temporary = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="gridfsmount-tests-"))
         self._replica_set = replica_set
         self._auth = auth
         self._extra = tuple(extra)
@@ -121,7 +128,8 @@ class Mongod:
         """End it if it runs, and remove its data."""
         if self._process:
             self.kill()
-        shutil.rmtree(self.directory)
+        if self._is_temporary:
+            shutil.rmtree(self.directory)
 
     def __enter__(self) -> Self:
         try:
