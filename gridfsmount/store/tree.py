@@ -81,7 +81,9 @@ class Tree:
         # The index yields each document at its first name in the range. A document with several
         # names here gives those up to the page's end now, the others on a later page.
         firsts = [min(_names_in(each, parent, after), default=after) for each in documents]
-        last = firsts[-1] if len(documents) == limit else None
+        # A hostile name that no query can hold is no place to go on from.
+        usable = [name for name in firsts if name > after and _is_utf8(name)]
+        last = usable[-1] if len(documents) == limit and usable else None
         entries = [
             (name, node)
             for document in documents
@@ -408,6 +410,14 @@ class Tree:
 def _named(name: Name) -> Document:
     # $elemMatch, so that both bounds of the index apply to the same element.
     return {"names": {"$elemMatch": encode_name(name)}}
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _names_in(document: Mapping[str, Any], parent: Inode, after: str) -> list[str]:

@@ -38,12 +38,14 @@ class Listing:
     starts: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")])
     """Index of each page's first entry, and the name to list after."""
     page: Page | None = None
-    page_start: int = -1
+    page_number: int = -1
 
     @property
     def length(self) -> int:
         """Number of entries up to the end of the current page."""
-        return 0 if self.page is None else self.page_start + len(self.page.entries)
+        if self.page is None:
+            return 0
+        return self.starts[self.page_number][0] + len(self.page.entries)
 
     async def from_index(
         self, tree: Tree, workers: Workers, index: int
@@ -54,9 +56,9 @@ class Listing:
         number = bisect.bisect_right([start for start, _ in self.starts], index) - 1
         while True:
             start, after = self.starts[number]
-            if self.page is None or self.page_start != start:
+            if self.page is None or self.page_number != number:
                 self.page = await workers.foreground(tree.page, self.inode, after, PAGE_ENTRIES)
-                self.page_start = start
+                self.page_number = number
             entries, last = self.page.entries, self.page.last
             if last is not None and number + 1 == len(self.starts):
                 self.starts.append((start + len(entries), last))
