@@ -40,14 +40,17 @@ class Adopter:
             self._adopt(uploads)
         return len(uploads)
 
-    def reconcile(self) -> None:
-        """Look for what drivers renamed and removed; reads all of the lake's documents."""
-        while uploads := self._foreign.renamed():
-            for upload in uploads:
-                self._follow_rename(upload)
-        changed = 1
-        while changed:  # what a sealed version lacks stays missing
-            changed = sum(self._follow_removal(content) for content in self._foreign.missing())
+    def reconcile(self) -> int:
+        """Look once for what drivers renamed and removed; returns how much was followed.
+
+        Reads all of the lake's documents.
+        """
+        renamed = self._foreign.renamed()
+        for upload in renamed:
+            self._follow_rename(upload)
+        # What a sealed version lacks stays missing, and counts as nothing.
+        removed = sum(self._follow_removal(content) for content in self._foreign.missing())
+        return len(renamed) + removed
 
     def follow(self, content: ContentId) -> None:
         """Something happened to one content: bring the tree in step."""

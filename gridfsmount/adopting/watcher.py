@@ -53,7 +53,7 @@ class Watcher:
         changes = await self._workers.background(self._lake.foreign.watch)
         try:
             await self._catch_up()
-            await self._workers.background(self._adopter.reconcile)
+            await self._reconcile()
             while True:
                 content = await self._workers.wait(changes.next_change)
                 if content is not None:
@@ -66,10 +66,15 @@ class Watcher:
         while True:
             await self._catch_up()
             if time.monotonic() >= due:
-                began = time.monotonic()
-                await self._workers.background(self._adopter.reconcile)
-                due = time.monotonic() + (time.monotonic() - began) / RECONCILE_SHARE
+                due = await self._reconcile() / RECONCILE_SHARE + time.monotonic()
             await trio.sleep(POLL_SECONDS)
+
+    async def _reconcile(self) -> float:
+        """Follow all that drivers renamed and removed; returns the seconds of a mere look."""
+        while True:
+            began = time.monotonic()
+            if not await self._workers.background(self._adopter.reconcile):
+                return time.monotonic() - began
 
     async def _catch_up(self) -> None:
         while await self._workers.background(self._adopter.adopt_batch):

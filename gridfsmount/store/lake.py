@@ -14,14 +14,21 @@ from bson import Int64
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from gridfsmount.core.model import AREAS, FIRST_FREE_INODE, NO_FOLDER, ROOT, Inode, Kind, Name, Node
-from gridfsmount.errors import ConnectError, FileSystemError, LakeFormatError
+from gridfsmount.errors import (
+    AccessDenied,
+    ConnectError,
+    FileSystemError,
+    LakeFormatError,
+    NoSpace,
+    StoreUnavailable,
+)
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.leases import Leases
-from gridfsmount.store.seam import reason_of
+from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
 from gridfsmount.store.tree import NAMES_INDEX, Tree
@@ -184,7 +191,7 @@ def _create_indexes(connection: Connection) -> None:
             if not any(_is_index(each, keys, options) for each in collection.list_indexes()):
                 collection.create_index(keys, **options)  # type: ignore[arg-type]
         except OperationFailure as error:
-            if error.code == _UNAUTHORIZED or error.timeout:
+            if isinstance(translate("", error), (AccessDenied, NoSpace, StoreUnavailable)):
                 raise
             raise LakeFormatError(
                 f"{collection.full_name} cannot have the index {[key for key, _ in keys]}: "

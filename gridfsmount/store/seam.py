@@ -1,6 +1,8 @@
 """The seam to pymongo: one deadline for every operation, one translation of its errors."""
 
+import errno
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,6 +37,8 @@ _UNAUTHORIZED: Final = 13
 _WRITE_CONFLICT: Final = 112
 _NO_SPACE: Final = frozenset({12299, 14031})  # quota exceeded, out of disk space
 _DUPLICATE: Final = 11000
+_UNKNOWN: Final = 8  # what WiredTiger's own errors come as, with strerror's words
+_ENOSPC: Final = os.strerror(errno.ENOSPC)
 
 # Where pymongo goes on with its timeouts, its view of the topology, or the server's whole answer.
 _DUMP: Final = re.compile(r" \(configured timeouts: |, Timeout: |, full error: ")
@@ -78,7 +82,7 @@ def translate(what: str, error: Exception) -> FileSystemError:
     """The lake's error for one of pymongo's."""
     text = f"{what}: {reason_of(error)}"
     code = _code(error)
-    if code in _NO_SPACE:
+    if code in _NO_SPACE or (code == _UNKNOWN and _ENOSPC in text):
         return NoSpace(f"{what}: the server's disk is full")
     if code == _UNAUTHORIZED:
         return AccessDenied(text)

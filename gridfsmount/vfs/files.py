@@ -149,12 +149,15 @@ class Files:
 
         Raises:
             NotFound: it is gone.
+            ReadOnly: it lies in a sealed version and is to be written.
             Damaged: its content cannot be found.
         """
         file = await self._current(inode, load=not truncate)
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
         handle = Handle(file, writable, append, caller.uid)
         try:
+            if writable or truncate:
+                await self._recent.check_writable(file.node.version)
             if truncate:
                 async with file.lock:
                     await self._truncate(file, 0, caller.uid)
