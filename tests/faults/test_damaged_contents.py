@@ -15,7 +15,7 @@ from tests.faults.lakes import MIB, Document, Lake, assert_alive, errno_of
 from tests.mongod import Mongod
 from tests.mounting import Mounted, eventually, mounted
 
-CHUNK = 256 << 10
+CHUNK = 64 << 10
 CHUNKS = 6
 DAMAGED = 2
 DATA = os.urandom(CHUNK * CHUNKS - 1000)

@@ -36,6 +36,7 @@ def test_a_mount_that_is_killed_in_a_copy_leaves_the_old_content_whole(
     with Lake(lake_uri) as lake, mounted(lake_uri, tmp_path) as mount:
         path = mount.version() / "file"
         path.write_bytes(old)
+        eventually(lambda: swept(lake), "its lease is given back")
         other = path.with_name("other")
         with Copying(tmp_path, path) as over, Copying(tmp_path, other) as beside:
             for copying in (over, beside):

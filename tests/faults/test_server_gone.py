@@ -147,11 +147,8 @@ OPERATIONS: dict[str, Callable[[int], object]] = {
     "list": os.listdir,
     "open": lambda at: os.close(os.open("file", os.O_RDONLY, dir_fd=at)),
     "create": lambda at: os.close(os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=at)),
-    "mkdir": lambda at: os.mkdir("directory", dir_fd=at),
     "rename": lambda at: os.rename("file", "renamed", src_dir_fd=at, dst_dir_fd=at),
-    "unlink": lambda at: os.unlink("file", dir_fd=at),
     "chmod": lambda at: os.fchmod(at, 0o700),
-    "setxattr": lambda at: os.setxattr(at, "user.name", b"value"),
     "statfs": os.statvfs,
 }
 
