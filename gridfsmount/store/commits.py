@@ -9,6 +9,7 @@ without a name, a filename that lags behind.
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from pymongo import ReadPreference
@@ -139,9 +140,14 @@ class Commits:
                 one, _swapped(one, one_name, other_name), now, session=session
             )
             names = (*(n for n in parked.names if n.parent != 0), one_name)
-            return first, self._tree.set_names(parked, names, now, session=session)
+            second = self._insist(
+                parked,
+                lambda node: self._tree.set_names(node, names, now, session=session),
+                session,
+            )
+            return first, second
 
-        first, second = self._atomically(swap)
+        first, second = self._atomically(swap, aside=other.inode)
         # Through a third name, so that the two folders' contents do not mix.
         aside = f"{one_path}~{one.inode}"
         self._contents.rename_folder(one_path, aside)
@@ -213,6 +219,7 @@ class Commits:
 
     def abandon(self, content: ContentId) -> None:
         """Remove the chunks of a content that will not be published, then its lease."""
+        self._leases.forsake(content)
         self._contents.erase(content)
         self._leases.finish(content)
 
@@ -224,19 +231,22 @@ class Commits:
             self._leases.finish(content)
         self._leases.release_finished()
 
-    def recover(self) -> None:
+    def recover(self, only: Inode | None = None) -> None:
         """Finish or undo renames that a crash interrupted (without transactions only)."""
         for node, homes in self._tree.parked():
-            kept = tuple(each for each in node.names if each.parent != 0)
-            for home in homes:
-                try:
-                    self._tree.set_names(node, (*kept, home), node.ctime_ns)
-                except (AlreadyExists, Conflict):
-                    continue
-                log.warning("put %r back after an interrupted rename", home.name)
-                break
-            else:
-                self._drop_parked(node, kept)
+            if only is None or node.inode == only:
+                self._insist(node, partial(self._put_back, homes))
+
+    def _put_back(self, homes: Sequence[Name], node: Node) -> None:
+        kept = tuple(each for each in node.names if each.parent != 0)
+        for home in homes:
+            try:
+                self._tree.set_names(node, (*kept, home), node.ctime_ns)
+            except AlreadyExists:
+                continue
+            log.warning("put %r back after an interrupted rename", home.name)
+            return
+        self._drop_parked(node, kept)
 
     def _drop_parked(self, node: Node, kept: Sequence[Name]) -> None:
         if kept:
@@ -269,25 +279,46 @@ class Commits:
             if last:
                 if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
                     raise DirectoryNotEmpty(new.name)
-                self._tree.delete(parked, session)
+                self._insist(parked, lambda node: self._tree.delete(node, session), session)
                 return renamed, None
             rest = tuple(each for each in target.names if each != new)
-            return renamed, self._tree.set_names(parked, rest, now, session=session)
+            left = self._insist(
+                parked, lambda node: self._tree.set_names(node, rest, now, session=session), session
+            )
+            return renamed, left
 
-        renamed, left = self._atomically(replace)
+        renamed, left = self._atomically(replace, aside=target.inode)
         if last and target.content is not None:
             self._trash.settle(target.content)
         if left is not None and target.names[0] == new:
             self._retell(left, "")
         return renamed
 
-    def _atomically(self, work: Callable[[ClientSession | None], T]) -> T:
-        """Run `work` in a transaction; without those, put back what it set aside if it fails."""
+    def _insist(
+        self, parked: Node, change: Callable[[Node], T], session: ClientSession | None = None
+    ) -> T:
+        """Change a node that is set aside, whatever becomes of its times and attributes meanwhile.
+
+        Without a transaction there is no way back from here: the other name is taken already.
+        """
+        while True:
+            try:
+                return change(parked)
+            except Conflict:
+                now = None if session is not None else self._tree.get(parked.inode)
+                if now is None or now.names != parked.names:
+                    raise
+                parked = now
+
+    def _atomically(
+        self, work: Callable[[ClientSession | None], T], *, aside: Inode | None = None
+    ) -> T:
+        """Run `work` in a transaction; without those, put `aside` back if it fails."""
         if not self._connection.deployment.transactions:
             try:
                 return work(None)
             except LakeError:
-                self.recover()
+                self.recover(aside)
                 raise
         failure: LakeError | None = None
 

@@ -137,15 +137,16 @@ class Contents:
             },
         ]
         # As long as the bytes take: 60 MiB were copied in 0.2 s.
-        with self._seam.operation(f"copy chunks of content {source}", factor=20):
-            self._chunks.aggregate(pipeline)
+        self._seam.insist(
+            f"copy chunks of content {source}",
+            lambda: self._chunks.aggregate(pipeline).close(),
+            factor=20,
+        )
 
     def trim_chunks(self, content: ContentId, count: int) -> None:
         """Remove the chunks from number `count` on, of a content that is not published yet."""
-        with self._seam.operation(f"trim content {content}"):
-            self._chunks.delete_many(
-                {"files_id": {"$eq": content_key(content)}, "n": {"$gte": count}}
-            )
+        beyond = {"files_id": {"$eq": content_key(content)}, "n": {"$gte": count}}
+        self._seam.insist(f"trim content {content}", lambda: self._chunks.delete_many(beyond))
 
     def put_whole(
         self,
@@ -218,15 +219,16 @@ class Contents:
         """Tell drivers the new paths of all contents below a folder."""
         rest = {"$substrBytes": ["$filename", len(old.encode()), {"$strLenBytes": "$filename"}]}
         path = {"$concat": [{"$literal": new}, rest]}
-        with self._seam.operation(f"rename contents below {old}", factor=20):
-            self._relaxed.update_many(
-                {
-                    # "0" is the character after "/": a range on the standard index.
-                    "filename": {"$gte": f"{old}/", "$lt": f"{old}0"},
-                    "metadata.lake.format": {"$exists": True},
-                },
-                [_set_filename(path)],
-            )
+        below = {
+            # "0" is the character after "/": a range on the standard index.
+            "filename": {"$gte": f"{old}/", "$lt": f"{old}0"},
+            "metadata.lake.format": {"$exists": True},
+        }
+        self._seam.insist(
+            f"rename contents below {old}",
+            lambda: self._relaxed.update_many(below, [_set_filename(path)]),
+            factor=20,
+        )
 
 
 def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> list[Document]:

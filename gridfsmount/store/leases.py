@@ -70,9 +70,16 @@ class Leases:
         return result.matched_count == 1
 
     def renew(self) -> None:
-        """Renew all leases of this mount."""
+        """Renew the leases of what this mount is writing."""
+        active = [content_key(each) for each in list(self._confirmed)]
         with self._seam.operation("renew leases"):
-            self._uploads.update_many({"mount": self._mount}, {"$currentDate": {"beat": True}})
+            self._uploads.update_many(
+                {"_id": {"$in": active}, "mount": self._mount}, {"$currentDate": {"beat": True}}
+            )
+
+    def forsake(self, content: ContentId) -> None:
+        """Renew a lease no more: if its content cannot be removed now, the sweep will."""
+        self._confirmed.pop(content, None)
 
     def finish(self, content: ContentId) -> None:
         """Give a lease back soon: the content is published, or its chunks are gone."""

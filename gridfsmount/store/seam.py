@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -76,6 +76,22 @@ class Seam:
                 yield
         except (PyMongoError, BSONError) as error:
             raise translate(what, error) from error
+
+    def insist(self, what: str, call: Callable[[], object], *, factor: float = 1.0) -> None:
+        """Run an operation that may be done twice, again when its connection is lost.
+
+        For what the driver never sends again by itself: updates and removals of many documents,
+        and aggregations that write.
+        """
+        with self.operation(what, factor=factor):
+            while True:
+                try:
+                    call()
+                    return
+                except AutoReconnect as error:
+                    if error.timeout:
+                        raise
+                    log.debug("once more: %s: %s", what, error)
 
 
 def translate(what: str, error: Exception) -> FileSystemError:

@@ -348,6 +348,8 @@ class Files:
         if node.kind is not Kind.FILE:
             raise InvalidArgument(f"inode {inode} is no regular file")
         content = None
+        if load and node.content is None and node.size:
+            raise Damaged(f"inode {inode} has {node.size} bytes and no content")
         if load and node.content is not None:
             content = self._lake.contents.get(node.content)
             if content.length != node.size:
@@ -429,7 +431,14 @@ class Files:
         try:
             return f"{await self._recent.path(name.parent)}/{name.name}"
         except NotFound:
-            return await self._workers.foreground(self._lake.tree.path, file.node.inode)
+            inode = file.node.inode
+            path = await self._workers.foreground(self._lake.tree.path, inode)
+            if path is not None:
+                return path
+            node = await self._workers.foreground(self._lake.tree.get, inode)
+            if node is not None:
+                raise Damaged(f"{name.name}: the folder that lists it is gone") from None
+            return None
 
     def _bits_to_clear(self, file: OpenFile) -> int:
         mode = file.node.mode

@@ -157,10 +157,6 @@ COMMANDS = {
 }
 PAIRS = [(action, command) for action in ACTIONS for command in COMMANDS[action].split()]
 
-# Commands that the driver never sends again by itself, since it cannot know that they may be.
-NOT_RETRIED = {("change a part", "aggregate"), ("shrink", "delete"), ("move a folder", "update")}
-NOTICED = pytest.mark.xfail(reason="the store does not send these again either", strict=True)
-
 
 def new_scene(mount: Mounted) -> Scene:
     number = sum(1 for _ in (mount.path / "datasets").iterdir())
@@ -174,7 +170,7 @@ def scene(mount: Mounted) -> Scene:
 
 @pytest.mark.parametrize(
     ("action", "command"),
-    [pytest.param(*pair, marks=[NOTICED] if pair in NOT_RETRIED else []) for pair in PAIRS],
+    PAIRS,
 )
 def test_a_connection_that_breaks_once_goes_unnoticed(
     server: Mongod, mount: Mounted, scene: Scene, action: str, command: str

@@ -77,7 +77,6 @@ def test_a_copy_that_loses_the_server_fails_and_the_old_content_stays(
         assert_alive(mount)
 
 
-@pytest.mark.xfail(reason="a mount renews the leases of what it failed to remove", strict=True)
 def test_what_was_uploaded_in_vain_is_removed_when_the_server_is_back(
     server: Mongod, uri: str, tmp_path: Path
 ) -> None:
