@@ -42,6 +42,10 @@ class NotFound(FileSystemError):
     """No such name or inode."""
 
 
+class Stale(NotFound):
+    """An inode that the kernel remembers is gone: it must look the name up again."""
+
+
 class AlreadyExists(FileSystemError):
     """The name is taken."""
 

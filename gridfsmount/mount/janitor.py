@@ -74,3 +74,5 @@ async def _postponable(chore: Callable[[], Awaitable[object]]) -> None:
         await chore()
     except FileSystemError as error:
         log.warning("postponed: %s", error)
+    except Exception:  # a document that nobody foresaw must not end the mount
+        log.exception("a chore failed; please report this")

@@ -25,6 +25,7 @@ from gridfsmount.errors import (
     DirectoryNotEmpty,
     LakeError,
     NotFound,
+    Stale,
 )
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
@@ -68,14 +69,14 @@ class Commits:
         self._tree.insert(node)
         if node.parent not in self._tree.existing([node.parent]):
             self._tree.discard(node.inode)
-            raise NotFound(f"inode {node.parent}")
+            raise Stale(f"inode {node.parent}")
 
     def add_link(self, node: Node, name: Name) -> Node:
         """Give a file one more name."""
         linked = self._tree.set_names(node, (*node.names, name), time.time_ns())
         if name.parent not in self._tree.existing([name.parent]):
             self._tree.set_names(linked, node.names, time.time_ns())
-            raise NotFound(f"inode {name.parent}")
+            raise Stale(f"inode {name.parent}")
         return linked
 
     def unlink(self, node: Node, name: Name) -> Node | None:
@@ -124,7 +125,7 @@ class Commits:
         folder = self._tree.path(new.parent)
         if folder is None:
             self._tree.set_names(renamed, node.names, now, version=node.version)
-            raise NotFound(f"inode {new.parent}")
+            raise Stale(f"inode {new.parent}")
         if renamed.names[0] == new:
             self._tell(renamed, old_path, f"{folder}/{new.name}")
         return renamed

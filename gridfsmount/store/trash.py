@@ -6,9 +6,8 @@ that are open on any machine still find its chunks.
 
 import logging
 
-from bson.errors import BSONError
-
 from gridfsmount.core.model import ContentId
+from gridfsmount.errors import Damaged
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import content_id, content_key
@@ -63,7 +62,8 @@ class Trash:
         for document in documents:
             try:
                 content = content_id(document["_id"])
-            except BSONError:
+            except Damaged as error:
+                log.error("left in the trash: %s", error)
                 continue
             if self._tree.by_content(content, limit=1):
                 if document.get("file"):

@@ -17,7 +17,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from gridfsmount.core.model import NO_FOLDER, ROOT, Content, ContentId, Inode, Kind, Name, Node
-from gridfsmount.errors import AlreadyExists, Conflict, Damaged, DirectoryNotEmpty, NotFound
+from gridfsmount.errors import AlreadyExists, Conflict, Damaged, DirectoryNotEmpty, Stale
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
     Document,
@@ -194,7 +194,7 @@ class Tree:
                 return {nodes[each["index"]].inode for each in failures}
         return set()
 
-    def update(self, inode: Inode, fields: Mapping[str, Any]) -> Node:
+    def update(self, inode: Inode, fields: Mapping[str, Any], rev: int | None = None) -> Node:
         """Set attributes of a node (as stored), and return it as it is then.
 
         Not awaited by the majority: the next change of names or contents takes it along.
@@ -211,16 +211,24 @@ class Tree:
         }
         with self._seam.operation(f"change inode {inode}"):
             document = self._relaxed.find_one_and_update(
-                {"_id": inode}, change, return_document=ReturnDocument.AFTER
+                {"_id": inode} if rev is None else {"_id": inode, "rev": rev},
+                change,
+                return_document=ReturnDocument.AFTER,
             )
+        if document is None and rev is not None:
+            raise Conflict(f"inode {inode} changed")
         if document is None:
-            raise NotFound(f"inode {inode}")
+            raise Stale(f"inode {inode}")
         return decode_node(document)
 
-    def set_xattrs(self, inode: Inode, xattrs: Mapping[str, bytes]) -> Node:
-        """Replace a node's extended attributes."""
+    def set_xattrs(self, node: Node, xattrs: Mapping[str, bytes]) -> Node:
+        """Replace a node's extended attributes, if nobody changed it since.
+
+        Raises:
+            Conflict: the node changed, or is gone.
+        """
         fields = {"xattrs": encode_xattrs(xattrs), "ctime_ns": time.time_ns()}
-        return self.update(inode, fields)
+        return self.update(node.inode, fields, node.rev)
 
     def show(
         self,

@@ -24,6 +24,7 @@ from gridfsmount.errors import (
     InvalidArgument,
     NoSpace,
     NotFound,
+    Stale,
     StoreFailed,
 )
 from gridfsmount.reading.reader import Reader
@@ -330,10 +331,9 @@ class Files:
         # No checkpoint from here on: whoever comes meanwhile must find one file.
         known = self._files.get(inode)
         if known is not None:
-            loaded = None if known.content is None else known.content.id
             if known.unlinked or known.dirty:
                 return known
-            if loaded == node.content:
+            if known.node.content == node.content:
                 known.node, known.seen = node, time.monotonic()
                 return known
             if known.handles:
@@ -343,21 +343,30 @@ class Files:
 
     def _load(self, inode: Inode, load: bool) -> tuple[Node, Content | None]:
         node = self._lake.tree.get(inode)
-        if node is None:
-            raise NotFound(f"inode {inode}")
-        if node.kind is not Kind.FILE:
-            raise InvalidArgument(f"inode {inode} is no regular file")
-        content = None
-        if load and node.content is None and node.size:
-            raise Damaged(f"inode {inode} has {node.size} bytes and no content")
-        if load and node.content is not None:
-            content = self._lake.contents.get(node.content)
-            if content.length != node.size:
-                raise Damaged(
-                    f"inode {inode} has {node.size} bytes, its content {content.id} "
-                    f"has {content.length}"
-                )
-        return node, content
+        while True:
+            if node is None:
+                raise Stale(f"inode {inode}")
+            if node.kind is not Kind.FILE:
+                raise InvalidArgument(f"inode {inode} is no regular file")
+            if not load:
+                return node, None
+            try:
+                return node, self._content(node)
+            except Damaged:
+                # Or replaced between the two questions: then the node tells of another content.
+                again = self._lake.tree.get(inode)
+                if again is not None and again.content == node.content:
+                    raise
+                node = again
+
+    def _content(self, node: Node) -> Content | None:
+        content = None if node.content is None else self._lake.contents.get(node.content)
+        length = 0 if content is None else content.length
+        if length != node.size:
+            raise Damaged(
+                f"inode {node.inode} has {node.size} bytes, its content {node.content} has {length}"
+            )
+        return content
 
     def _writer(self, file: OpenFile) -> ChunkedWriter:
         if file.writer is None:

@@ -182,6 +182,7 @@ class LakeTree:
         added = Name(parent, name)
 
         async def attempt() -> Node:
+            self._recent.forget(inode)  # what is compared with the lake must come from it
             node = await self._node(inode)
             if node.kind is Kind.DIRECTORY or level_of(node) is not Level.INSIDE:
                 raise NotPermitted("only files inside a version can have hard links")
@@ -277,9 +278,14 @@ class LakeTree:
             if target is not None and target.inode == node.inode:
                 return
             version = await self._check_move(node, new_folder, new_name, target)
-            renamed = await self._workers.foreground(
-                self._lake.commits.rename, node, old, new, target, version
-            )
+            try:
+                renamed = await self._workers.foreground(
+                    self._lake.commits.rename, node, old, new, target, version
+                )
+            except AlreadyExists as error:
+                if replace_existing:
+                    raise Conflict(str(error)) from error  # made meanwhile: replace that
+                raise
             self._note_rename(renamed, target, new)
 
         await self._retry(attempt)
@@ -334,18 +340,23 @@ class LakeTree:
 
     async def set_attribute(self, inode: Inode, name: str, value: bytes) -> None:
         """Set an extended attribute."""
-        node = await self._changeable(inode)
-        if node.kind not in (Kind.FILE, Kind.DIRECTORY):
-            raise NotPermitted("only files and directories have user.* attributes")
-        await self._store_attributes(inode, with_attribute(node.xattrs, name, value))
+
+        def changed(node: Node) -> dict[str, bytes]:
+            if node.kind not in (Kind.FILE, Kind.DIRECTORY):
+                raise NotPermitted("only files and directories have user.* attributes")
+            return with_attribute(node.xattrs, name, value)
+
+        await self._change_attributes(inode, changed)
 
     async def remove_attribute(self, inode: Inode, name: str) -> None:
         """Remove an extended attribute."""
-        node = await self._changeable(inode)
-        if name not in node.xattrs:
-            raise NoAttribute(name)
-        rest = {key: value for key, value in node.xattrs.items() if key != name}
-        await self._store_attributes(inode, rest)
+
+        def changed(node: Node) -> dict[str, bytes]:
+            if name not in node.xattrs:
+                raise NoAttribute(name)
+            return {key: value for key, value in node.xattrs.items() if key != name}
+
+        await self._change_attributes(inode, changed)
 
     # --- inner parts ---------------------------------------------------------------------------
 
@@ -477,12 +488,22 @@ class LakeTree:
         else:
             self._files.unlinked(target.inode)
 
-    async def _store_attributes(self, inode: Inode, xattrs: dict[str, bytes]) -> None:
-        file = self._files.find(inode)
-        if file is not None and file.unlinked:
-            file.node = replace(file.node, xattrs=xattrs)
-            return
-        self._note_change(await self._workers.foreground(self._lake.tree.set_xattrs, inode, xattrs))
+    async def _change_attributes(
+        self, inode: Inode, changed: Callable[[Node], dict[str, bytes]]
+    ) -> None:
+        async def attempt() -> None:
+            self._recent.forget(inode)  # all are written anew: another mount's must be among them
+            node = await self._changeable(inode)
+            xattrs = changed(node)
+            file = self._files.find(inode)
+            if file is not None and file.unlinked:
+                file.node = replace(file.node, xattrs=xattrs)
+                return
+            self._note_change(
+                await self._workers.foreground(self._lake.tree.set_xattrs, node, xattrs)
+            )
+
+        await self._retry(attempt)
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]]) -> T:
         for _ in range(_TRIES - 1):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from gridfsmount.core.model import Inode, Kind, Node, State
-from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnly
+from gridfsmount.errors import FileSystemError, NotADirectory, ReadOnly, Stale
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
 
@@ -47,7 +47,7 @@ class RecentNodes:
         node = await self._workers.foreground(self._tree.get, inode)
         if node is None:
             self.forget(inode)
-            raise NotFound(f"inode {inode}")
+            raise Stale(f"inode {inode}")
         return self.remember(node, began)
 
     async def directory(self, inode: Inode) -> Node:
@@ -73,7 +73,7 @@ class RecentNodes:
             return known[1]
         path = await self._workers.foreground(self._tree.path, inode)
         if path is None:
-            raise NotFound(f"inode {inode}")
+            raise Stale(f"inode {inode}")
         if len(self._paths) >= _MOST:
             self._paths.clear()
         self._paths[inode] = (now, path)

@@ -281,7 +281,9 @@ def test_attributes_keep_their_types(store: Lake) -> None:
     document = store.connection.collection("tree").find_one({"_id": node.inode})
     assert document is not None
     assert all(isinstance(document[name], Int64) for name in ("mtime_ns", "ctime_ns", "rev"))
-    changed = store.tree.set_xattrs(node.inode, {"user.a.b": b"\0\xff", "user.$x": b""})
+    before = store.tree.get(node.inode)
+    assert before is not None
+    changed = store.tree.set_xattrs(before, {"user.a.b": b"\0\xff", "user.$x": b""})
     assert changed.xattrs == {"user.a.b": b"\0\xff", "user.$x": b""}
     assert store.tree.get(node.inode) == changed
 
