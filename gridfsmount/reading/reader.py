@@ -69,8 +69,8 @@ class Reader:
                 else:
                     wanted.append(n)
             if wanted:
-                for begin, end in list(runs(iter(wanted))):
-                    found.update(await self._fetch(content, begin, end))
+                begin, end = next(runs(iter(wanted)))  # then look again: much may have happened
+                found.update(await self._fetch(content, begin, end))
             elif waiting:
                 await waiting[0].wait()
             else:

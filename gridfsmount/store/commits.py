@@ -182,6 +182,8 @@ class Commits:
             Damaged: the lease expired, and the chunks were swept away.
         """
         replaced = node.content
+        if replaced is not None and node.version == UNSORTED:
+            path = self._contents.filename(replaced) or path  # drivers know it by that
         if content is not None and not pages:
             if not self._leases.confirm(content.id):
                 raise Damaged(f"{path}: the upload was idle for too long and was given up")
@@ -227,7 +229,7 @@ class Commits:
     def sweep_leases(self) -> None:
         """Remove what writers that died have left."""
         for content in self._leases.seize_expired():
-            if not self._tree.by_content(content, limit=1):
+            if not self._tree.shows(content):
                 self._contents.erase(content)
             self._leases.finish(content)
         self._leases.release_finished()

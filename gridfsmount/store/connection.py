@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pymongo
 from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidName, OperationFailure, PyMongoError
@@ -89,6 +90,11 @@ class Connection:
     def acknowledged(self, name: str) -> Collection[Document]:
         """The same, for writes that need not be durable before they return."""
         return self.collection(name).with_options(write_concern=ACKNOWLEDGED)
+
+    def raw(self, name: str) -> Collection[RawBSONDocument]:
+        """The same, for documents that are passed on as they are."""
+        options = CODEC.with_options(document_class=RawBSONDocument)
+        return self.acknowledged(name).with_options(codec_options=options)
 
     def close(self) -> None:
         """End all connections."""

@@ -5,12 +5,13 @@ content is made and goes first when it is removed, so that no driver ever sees h
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import bson
 from bson import Binary, Int64
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -43,6 +44,8 @@ class Contents:
         self._files = connection.collection("files")
         self._chunks = connection.collection("chunks")
         self._relaxed = connection.acknowledged("files")
+        # On its way to the trash and back a document stays as it is, to the byte.
+        self._raw = connection.raw("files")
         self._writer = writer
 
     @staticmethod
@@ -187,21 +190,30 @@ class Contents:
             },
         }
 
-    def hide(self, content: ContentId) -> Document | None:
+    def filename(self, content: ContentId) -> str | None:
+        """The name that drivers know a content by, if it is one that can be given again."""
+        with self._seam.operation(f"read content {content}"):
+            document = self._files.find_one({"_id": {"$eq": content_key(content)}}, {"filename": 1})
+        filename = None if document is None else document.get("filename")
+        if not isinstance(filename, str) or not filename.isprintable():
+            return None
+        return filename
+
+    def hide(self, content: ContentId) -> RawBSONDocument | None:
         """Remove the files document: no driver sees the content any more; its chunks stay.
 
         Returns the document, if there was one.
         """
         with self._seam.operation(f"hide content {content}"):
-            return self._relaxed.find_one_and_delete({"_id": {"$eq": content_key(content)}})
+            return self._raw.find_one_and_delete({"_id": {"$eq": content_key(content)}})
 
-    def restore(self, document: Mapping[str, Any]) -> None:
+    def restore(self, document: RawBSONDocument) -> None:
         """Put a hidden files document back, if it is not there."""
         with self._seam.operation("restore a content"):
             try:
-                self._files.insert_one(dict(document))
+                self._raw.insert_one(document)
             except DuplicateKeyError:
-                log.debug("content %s was there already", document.get("_id"))
+                log.debug("the content was there already")
 
     def erase(self, content: ContentId) -> None:
         """Remove a content for good, the files document first."""

@@ -23,6 +23,7 @@ class Trash:
         """Serve the lake of `connection`."""
         self._seam = connection.seam
         self._trash = connection.acknowledged("trash")
+        self._raw = connection.raw("trash")
         self._contents = contents
         self._tree = tree
 
@@ -37,7 +38,7 @@ class Trash:
 
     def settle(self, content: ContentId) -> None:
         """The name is gone: hide the content from drivers, unless another node shows it."""
-        if self._tree.by_content(content, limit=1):
+        if self._tree.shows(content):
             self._forget(content)
             return
         hidden = self._contents.hide(content)
@@ -54,7 +55,7 @@ class Trash:
         """
         with self._seam.operation("look through the trash"):
             documents = list(
-                self._trash.find(
+                self._raw.find(
                     {"$expr": {"$lt": ["$since", {"$subtract": ["$$NOW", round(grace * 1000)]}]}}
                 ).limit(1000)
             )
@@ -65,7 +66,7 @@ class Trash:
             except Damaged as error:
                 log.error("left in the trash: %s", error)
                 continue
-            if self._tree.by_content(content, limit=1):
+            if self._tree.shows(content):
                 if document.get("file"):
                     self._contents.restore(document["file"])
             else:

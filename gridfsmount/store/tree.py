@@ -113,6 +113,12 @@ class Tree:
             )
         return [node for each in documents if (node := _tolerant(each)) is not None]
 
+    def shows(self, content: ContentId) -> bool:
+        """Whether any node shows a content, even one that is malformed."""
+        with self._seam.operation(f"find a node of content {content}"):
+            found = self._nodes.find_one({"content": {"$eq": content_key(content)}}, {"_id": 1})
+        return found is not None
+
     def existing(self, inodes: Sequence[Inode]) -> set[Inode]:
         """Those of `inodes` that there are."""
         with self._seam.operation("look for inodes"):

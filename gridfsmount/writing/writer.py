@@ -219,6 +219,7 @@ class ChunkedWriter:
         await self._upload(batch)
         if copied and self._base is not None:
             ranges = list(runs(iter(copied)))
+            self._past = max(self._past, copied[-1] + 1)
             await self._workers.foreground(
                 self._contents.copy_chunks, self._base.id, target, ranges
             )

@@ -607,7 +607,6 @@ def test_an_upload_is_overwritten_through_the_mount(site: Site) -> None:
     seen(path, b"theirs again")
 
 
-@pytest.mark.xfail(reason="the new content is published as unsorted/..., not as it was uploaded")
 def test_what_is_overwritten_in_unsorted_keeps_its_filename_for_drivers(site: Site) -> None:
     word = site.fresh()
     site.driver.upload(word)

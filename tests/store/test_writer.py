@@ -250,7 +250,6 @@ def test_a_foreign_file_of_any_chunk_size_can_be_changed(
     run(garden, node, operations, base=base, data=data, whole=whole)
 
 
-@pytest.mark.xfail(reason="chunks that were copied for a commit that failed are not trimmed")
 @settings(many, phases=[Phase.explicit, Phase.generate])
 @given(
     operations=st.lists(FAILED_COMMIT | OPERATIONS.filter(bool).map(lambda some: some[0])),

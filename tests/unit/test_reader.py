@@ -118,10 +118,6 @@ async def test_overlapping_readers_fetch_each_chunk_once() -> None:
     assert max(contents.fetched.values()) == 1
 
 
-LOOK_AGAIN = "a read with a gap in it fetches what another began to fetch meanwhile"
-
-
-@pytest.mark.xfail(reason=LOOK_AGAIN)
 async def test_a_read_with_a_gap_in_it_does_not_fetch_what_another_is_fetching() -> None:
     contents = CountingContents(text(300), 100)
     reader = contents.reader()
@@ -147,7 +143,6 @@ async def test_a_read_with_a_gap_in_it_does_not_fetch_what_another_is_fetching()
     assert contents.fetched == {0: 1, 1: 1, 2: 1}
 
 
-@pytest.mark.xfail(reason=LOOK_AGAIN, strict=False)
 @given(
     length=st.integers(0, 300),
     chunk_size=st.integers(1, 64),
