@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import trio
@@ -428,7 +429,10 @@ class Files:
         if node is None:
             file.unlinked = True
             return
+        emptied = writer.target if content is None else None
         writer.committed(content)
+        if emptied is not None:  # what was uploaded was truncated away
+            self._spawn(partial(self._lake.commits.abandon, emptied))
         self._recent.remember(node)
         file.node, file.content, file.dirty, file.kill_set_id = node, content, False, False
         file.seen = time.monotonic()

@@ -239,7 +239,7 @@ class LakeTree:
                 await self._recent.check_writable(node.inode)
             await self._workers.foreground(self._lake.tree.remove_directory, node)
             self._recent.forget(node.inode)
-            self._recent.settle(node.inode)
+            await self._recent.settle(node.inode)
 
         await self._retry(attempt)
         self._recent.touch(parent)
@@ -308,7 +308,8 @@ class LakeTree:
             file.node = with_fields(file.node, fields, time.time_ns())
         elif fields:
             fields["ctime_ns"] = time.time_ns()
-            self._recent.settle(inode)
+            if change.mtime_ns is not None:
+                await self._recent.settle(inode)
             changed = await self._workers.foreground(self._lake.tree.update, inode, fields)
             self._note_change(changed)
             if change.mtime_ns is not None:

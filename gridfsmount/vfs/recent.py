@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from typing import Final
 
+import trio
+
 from gridfsmount.core.model import Inode, Kind, Node, State
 from gridfsmount.errors import FileSystemError, NotADirectory, ReadOnly, Stale
 from gridfsmount.store.tree import Tree
@@ -33,6 +35,8 @@ class RecentNodes:
         self._known: dict[Inode, tuple[float, Node]] = {}
         self._paths: dict[Inode, tuple[float, str]] = {}
         self._touched_ns: dict[Inode, int] = {}
+        self._writing = trio.Lock()
+        """Held while times are on their way to the lake."""
 
     async def get(self, inode: Inode) -> Node:
         """A node, as it was a moment ago at most.
@@ -114,9 +118,10 @@ class RecentNodes:
         for inode in inodes:
             self._touched_ns[inode] = now
 
-    def settle(self, inode: Inode) -> None:
-        """The directory's times were set on purpose: what is pending must not undo that."""
-        self._touched_ns.pop(inode, None)
+    async def settle(self, inode: Inode) -> None:
+        """The directory's times are about to be set: what is pending must not undo that."""
+        async with self._writing:
+            self._touched_ns.pop(inode, None)
 
     def shown(self, node: Node) -> Node:
         """A node with the times that are still to be written."""
@@ -129,14 +134,16 @@ class RecentNodes:
 
     async def write_times(self) -> None:
         """Write the times that are pending; they stay pending if that fails."""
-        pending = dict(self._touched_ns)
-        if not pending:
-            return
-        try:
-            await self._workers.background(self._tree.touch, pending)
-        except FileSystemError:
-            return  # the next round tries again; the seam's caller has logged the outage
-        self.forget(*pending)
-        for inode, at in pending.items():
-            if self._touched_ns.get(inode) == at:
-                del self._touched_ns[inode]
+        async with self._writing:
+            pending = dict(self._touched_ns)
+            if not pending:
+                return
+            try:
+                await self._workers.background(self._tree.touch, pending)
+            except FileSystemError:
+                return  # the next round tries again; the seam's caller has logged the outage
+            # No checkpoint from here on: what is no longer pending must not be shown from memory.
+            self.forget(*pending)
+            for inode, at in pending.items():
+                if self._touched_ns.get(inode) == at:
+                    del self._touched_ns[inode]

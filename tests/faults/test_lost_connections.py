@@ -168,10 +168,7 @@ def scene(mount: Mounted) -> Scene:
     return new_scene(mount)
 
 
-@pytest.mark.parametrize(
-    ("action", "command"),
-    PAIRS,
-)
+@pytest.mark.parametrize(("action", "command"), PAIRS)
 def test_a_connection_that_breaks_once_goes_unnoticed(
     server: Mongod, mount: Mounted, scene: Scene, action: str, command: str
 ) -> None:

@@ -344,7 +344,6 @@ def test_a_file_that_was_removed_while_it_was_written_is_never_seen(lake: Lake) 
     assert_no_stray_chunks(lake)
 
 
-@pytest.mark.xfail(reason="what was uploaded before a truncation to nothing is kept with its lease")
 def test_nothing_is_left_of_an_upload_that_was_truncated_away(lake: Lake) -> None:
     folder, prefix = lake.version()
     with (folder / "x").open("wb") as file:
