@@ -8,7 +8,7 @@ without a name, a filename that lags behind.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from typing import Final, TypeVar
 
@@ -135,8 +135,11 @@ class Commits:
         one_path, other_path = self._path(one_name), self._path(other_name)
         now = time.time_ns()
 
+        mine: set[Inode] = set()
+
         def swap(session: ClientSession | None) -> tuple[Node, Node]:
             parked = self._tree.park(other, other_name, (other_name, one_name), session)
+            mine.add(other.inode)
             first = self._tree.set_names(
                 one, _swapped(one, one_name, other_name), now, session=session
             )
@@ -148,7 +151,7 @@ class Commits:
             )
             return first, second
 
-        first, second = self._atomically(swap, aside=other.inode)
+        first, second = self._atomically(swap, aside=mine)
         # Through a third name, so that the two folders' contents do not mix.
         aside = f"{one_path}~{one.inode}"
         self._contents.rename_folder(one_path, aside)
@@ -234,10 +237,10 @@ class Commits:
             self._leases.finish(content)
         self._leases.release_finished()
 
-    def recover(self, only: Inode | None = None) -> None:
+    def recover(self, only: Set[Inode] | None = None) -> None:
         """Finish or undo renames that a crash interrupted (without transactions only)."""
         for node, homes in self._tree.parked():
-            if only is None or node.inode == only:
+            if only is None or node.inode in only:
                 self._insist(node, partial(self._put_back, homes))
 
     def _put_back(self, homes: Sequence[Name], node: Node) -> None:
@@ -276,12 +279,15 @@ class Commits:
         if last and target.content is not None:
             self._trash.announce(target.content, new.name)
 
+        mine: set[Inode] = set()
+
         def replace(session: ClientSession | None) -> tuple[Node, Node | None]:
             parked = self._tree.park(target, new, (new,), session)
+            mine.add(target.inode)
+            if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
+                raise DirectoryNotEmpty(new.name)
             renamed = self._tree.set_names(node, names, now, version=version, session=session)
             if last:
-                if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
-                    raise DirectoryNotEmpty(new.name)
                 self._insist(parked, lambda node: self._tree.delete(node, session), session)
                 return renamed, None
             rest = tuple(each for each in target.names if each != new)
@@ -290,7 +296,12 @@ class Commits:
             )
             return renamed, left
 
-        renamed, left = self._atomically(replace, aside=target.inode)
+        renamed, left = self._atomically(replace, aside=mine)
+        if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode):
+            # As in Tree.remove_directory: who created an entry saw the directory still there.
+            self._tree.set_names(renamed, node.names, now, version=node.version)
+            self._tree.insert(target)
+            raise DirectoryNotEmpty(new.name)
         if last and target.content is not None:
             self._trash.settle(target.content)
         if left is not None and target.names[0] == new:
@@ -314,14 +325,15 @@ class Commits:
                 parked = now
 
     def _atomically(
-        self, work: Callable[[ClientSession | None], T], *, aside: Inode | None = None
+        self, work: Callable[[ClientSession | None], T], *, aside: Set[Inode] = frozenset()
     ) -> T:
-        """Run `work` in a transaction; without those, put `aside` back if it fails."""
+        """Run `work` in a transaction; without those, put back what it noted in `aside`."""
         if not self._connection.deployment.transactions:
             try:
                 return work(None)
             except LakeError:
-                self.recover(aside)
+                if aside:  # else what is set aside is another's, who is not through yet
+                    self.recover(aside)
                 raise
         failure: LakeError | None = None
 

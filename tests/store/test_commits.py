@@ -638,3 +638,24 @@ def test_creating_in_a_directory_that_is_removed_leaves_no_orphan(
             assert store.tree.get(folder.inode) is not None
         outcomes.add(f"{type(made).__name__} {type(removed).__name__}")
     assert len(outcomes) > 1  # else the threads never met
+
+
+def test_creating_in_a_directory_that_is_replaced_leaves_no_orphan(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    for number in range(60):
+        folder, target = garden.folder(version, f"a{number}"), garden.folder(version, f"b{number}")
+        child = garden.file(folder, "child")
+        new = bare(garden.number(), (target.inode, "new"), version=version.inode)
+        contenders: list[Callable[[], object]] = [
+            partial(store.commits.create, new),
+            partial(store.commits.rename, folder, folder.names[0], target.names[0], target, None),
+        ]
+        made, replaced = at_once(*contenders)
+        assert made is None or isinstance(made, NotFound), made
+        assert isinstance(replaced, Node | DirectoryNotEmpty | Conflict), replaced
+        assert_settled(store)
+        assert current(store, child) == child
+        found = store.tree.find(version.inode, f"b{number}")
+        assert found is not None
+        assert (found.inode == folder.inode) == isinstance(replaced, Node)
