@@ -7,6 +7,7 @@ needs to be invalidated.
 from collections import OrderedDict
 from typing import Final
 
+from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.model import ContentId
 
 ENTRY_BYTES: Final = 256
@@ -20,9 +21,9 @@ class ChunkCache:
         """Hold at most `capacity` bytes of chunks."""
         self.capacity = capacity
         self.size = 0
-        self._chunks: OrderedDict[tuple[ContentId, int], bytes] = OrderedDict()
+        self._chunks: OrderedDict[tuple[ContentId, int], Bytes] = OrderedDict()
 
-    def get(self, content: ContentId, n: int) -> bytes | None:
+    def get(self, content: ContentId, n: int) -> Bytes | None:
         """Chunk `n`, if it is here."""
         chunk = self._chunks.get((content, n))
         if chunk is not None:
@@ -33,7 +34,17 @@ class ChunkCache:
         """Whether a chunk is here; does not count as a use."""
         return key in self._chunks
 
-    def put(self, content: ContentId, n: int, chunk: bytes) -> None:
+    def drop(self, content: ContentId, n: int) -> None:
+        """Forget a chunk."""
+        dropped = self._chunks.pop((content, n), None)
+        if dropped is not None:
+            self.size -= _cost(dropped)
+
+    def room(self, chunk_size: int) -> int:
+        """Bytes of chunks of that size that fit in."""
+        return self.capacity // (chunk_size + ENTRY_BYTES) * chunk_size
+
+    def put(self, content: ContentId, n: int, chunk: Bytes) -> None:
         """Remember a chunk; one that exceeds the capacity by itself is not kept."""
         if _cost(chunk) > self.capacity:
             return
@@ -47,5 +58,5 @@ class ChunkCache:
             self.size -= _cost(dropped)
 
 
-def _cost(chunk: bytes) -> int:
+def _cost(chunk: Bytes) -> int:
     return len(chunk) + ENTRY_BYTES

@@ -5,7 +5,10 @@ shorter, and an empty file has none (GridFS specification, "Terms").
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
+
+Bytes: TypeAlias = bytes | memoryview
+"""A chunk or a piece of one: a view spares a copy of a megabyte."""
 
 DEFAULT_CHUNK_SIZE: Final = 1 << 20
 """1 MiB: measured faster than the drivers' 255 KiB in both directions."""

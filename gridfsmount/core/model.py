@@ -82,6 +82,9 @@ class Content:
     sha256: bytes | None = None
     chunk_xxh3: bytes | None = None
     """XXH3-64 of every chunk, 8 big-endian bytes each, in order; None when not known."""
+    uploaded_ms: int = 0
+    """When a content without hashes was uploaded, in milliseconds since 1970: a driver may remove
+    it and upload another under the same `_id`. 0 where the hashes tell contents apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ class Attributes:
     atime_ns: int
     mtime_ns: int
     ctime_ns: int
+    settled: bool = False
+    """It lies in a sealed version, so none of this ever changes."""
 
 
 @dataclass(frozen=True, slots=True)
