@@ -42,6 +42,10 @@ class NotFound(FileSystemError):
     """No such name or inode."""
 
 
+class NeverFound(NotFound):
+    """No such name, for good: the version is sealed."""
+
+
 class Stale(NotFound):
     """An inode that the kernel remembers is gone: it must look the name up again."""
 

@@ -7,6 +7,7 @@ from gridfsmount import errors
 
 _ERRNO: Final[dict[type[errors.FileSystemError], int]] = {
     errors.NotFound: errno.ENOENT,
+    errors.NeverFound: errno.ENOENT,
     errors.Stale: errno.ESTALE,  # makes the kernel look again, see path_openat in fs/namei.c
     errors.AlreadyExists: errno.EEXIST,
     errors.NotADirectory: errno.ENOTDIR,

@@ -11,8 +11,14 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import ConfigurationError, InvalidName, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import (
+    ReadPreference,
+    make_read_preference,
+    read_pref_mode_from_name,
+)
 
 from gridfsmount import __version__
+from gridfsmount.core.preferences import PRIMARY
 from gridfsmount.errors import ConfigError, ConnectError
 from gridfsmount.store.encoding import CODEC, Document
 from gridfsmount.store.rights import may_write
@@ -67,18 +73,26 @@ class Connection:
     """The collections of one lake, each with the concerns that the promises need."""
 
     def __init__(
-        self, client: pymongo.MongoClient[Document], deployment: Deployment, seam: Seam
+        self,
+        client: pymongo.MongoClient[Document],
+        deployment: Deployment,
+        seam: Seam,
+        settled_from: str = PRIMARY,
     ) -> None:
-        """Wrap a client that has been checked by `connect`."""
+        """Wrap a client that has been checked by `connect`.
+
+        `settled_from` is the read preference for contents of sealed versions.
+        """
         self.client = client
+        self._settled_from = make_read_preference(read_pref_mode_from_name(settled_from), None)
         self.deployment = deployment
         self.seam = seam
         codec: CodecOptions[Document] = CODEC
         self.database: Database[Document] = client.get_database(
             deployment.database,
             codec_options=codec,
-            # The primary alone knows the newest commit; secondaries serve sealed contents later.
-            read_preference=pymongo.ReadPreference.PRIMARY,
+            # The primary alone knows the newest commit.
+            read_preference=ReadPreference.PRIMARY,
             write_concern=DURABLE,
             read_concern=ReadConcern("local"),
         )
@@ -91,6 +105,17 @@ class Connection:
         """The same, for writes that need not be durable before they return."""
         return self.collection(name).with_options(write_concern=ACKNOWLEDGED)
 
+    def anywhere(self, name: str) -> Collection[Document] | None:
+        """The same, for documents that never change; None if they come from the primary too."""
+        if self._settled_from == ReadPreference.PRIMARY:
+            return None
+        return self.collection(name).with_options(read_preference=self._settled_from)
+
+    def answers_anywhere(self) -> bool:
+        """Whether a member is known to be up that `anywhere` would ask."""
+        topology = self.client.topology_description
+        return bool(topology.has_readable_server(self._settled_from))
+
     def raw(self, name: str) -> Collection[RawBSONDocument]:
         """The same, for documents that are passed on as they are."""
         options = CODEC.with_options(document_class=RawBSONDocument)
@@ -102,13 +127,14 @@ class Connection:
             self.client.close()
 
 
-def connect(uri: str, *, bucket: str, deadline: float) -> Connection:
+def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMARY) -> Connection:
     """Connect and find out what answers.
 
     Args:
         uri: a `mongodb://` or `mongodb+srv://` address; its options are kept.
         bucket: prefix of the collections.
         deadline: seconds for every later operation.
+        settled_from: read preference for contents of sealed versions, by its name.
 
     Raises:
         ConfigError: the address or the bucket name makes no sense.
@@ -137,7 +163,7 @@ def connect(uri: str, *, bucket: str, deadline: float) -> Connection:
         writable=bool(hello.get("isWritablePrimary")) and may_write(status, name, collections),
         version=version,
     )
-    return Connection(client, deployment, Seam(deadline))
+    return Connection(client, deployment, Seam(deadline), settled_from)
 
 
 def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:

@@ -4,22 +4,27 @@ Source: "GridFS Spec" of the MongoDB driver specifications. The files document c
 content is made and goes first when it is removed, so that no driver ever sees half of one.
 """
 
+import contextlib
 import logging
+import math
+import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import bson
 from bson import Binary, Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from xxhash import xxh3_64_digest
 
-from gridfsmount.core.chunks import chunk_length, packed_hash
+from gridfsmount.core.chunks import chunk_count, chunk_length, packed_hash
 from gridfsmount.core.model import Content, ContentId
-from gridfsmount.errors import Damaged
+from gridfsmount.errors import Damaged, StoreUnavailable
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
     CONTENT_FORMAT,
@@ -34,6 +39,15 @@ log = logging.getLogger(__name__)
 
 _DUPLICATE: Final = 11000
 
+SECONDARY_REST: Final = 30.0
+"""Seconds until secondaries are asked again after none answered."""
+
+WHOLE_BATCH: Final = 100_000
+"""More documents than any query for small contents brings."""
+
+SECONDARY_SHARE: Final = 0.1
+"""Part of the deadline that a secondary has to answer before the primary is asked."""
+
 
 class Contents:
     """The contents of a lake."""
@@ -43,6 +57,10 @@ class Contents:
         self._seam = connection.seam
         self._files = connection.collection("files")
         self._chunks = connection.collection("chunks")
+        self._connection = connection
+        self._anywhere = connection.anywhere("chunks")
+        self._primary_until = -math.inf
+        """Monotonic time until which no secondary is asked, since none answered."""
         self._relaxed = connection.acknowledged("files")
         # On its way to the trash and back a document stays as it is, to the byte.
         self._raw = connection.raw("files")
@@ -71,24 +89,81 @@ class Contents:
             found = self._files.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
         return found is not None
 
-    def read(self, content: Content, first: int, past: int) -> list[bytes]:
+    def get_many(self, contents: Sequence[ContentId]) -> list[Content]:
+        """Those of `contents` that have a files document which makes sense, in any order."""
+        with self._seam.operation(f"read {len(contents)} contents"):
+            documents = list(
+                self._files.find({"_id": {"$in": _keys(contents)}}).batch_size(len(contents) + 1)
+            )
+        found = []
+        for document in documents:
+            with contextlib.suppress(Damaged):  # whoever opens that one is told
+                found.append(decode_content(document))
+        return found
+
+    def read(
+        self, content: Content, first: int, past: int, *, settled: bool = False
+    ) -> list[bytes]:
         """Chunks `first` up to, not including, `past`, each checked.
+
+        A `settled` content is shown in a sealed version: with its hashes it may come from a
+        secondary, where it is right or not there yet; then the primary is asked.
 
         Raises:
             Damaged: a chunk is missing, doubled, of the wrong length, or altered.
         """
-        with self._seam.operation(f"read chunks {first} to {past - 1} of content {content.id}"):
+        anywhere = self._anywhere if settled and content.chunk_xxh3 is not None else None
+        if anywhere is not None and self._may_ask_anywhere():
+            try:
+                return self._read(anywhere, content, first, past, SECONDARY_SHARE)
+            except Damaged as error:
+                log.debug("asking the primary: %s", error)
+            except StoreUnavailable as error:
+                self._primary_until = time.monotonic() + SECONDARY_REST
+                log.info("asking the primary for %.0f s: %s", SECONDARY_REST, error)
+        return self._read(self._chunks, content, first, past, 1.0)
+
+    def _may_ask_anywhere(self) -> bool:
+        return time.monotonic() >= self._primary_until and self._connection.answers_anywhere()
+
+    def _read(
+        self,
+        chunks: Collection[Document],
+        content: Content,
+        first: int,
+        past: int,
+        share: float,
+    ) -> list[bytes]:
+        what = f"read chunks {first} to {past - 1} of content {content.id}"
+        with self._seam.operation(what, factor=share):
+            # No projection: it would make the server copy every chunk once more.
             documents = list(
-                self._chunks.find(
+                chunks.find(
                     {
                         "files_id": {"$eq": content_key(content.id)},
                         "n": {"$gte": first, "$lt": past},
-                    },
-                    {"_id": 0, "n": 1, "data": 1},
+                    }
                 ).sort("n", 1)
             )
-        chunks = [_check(content, n, each) for n, each in _pair(content, first, past, documents)]
-        return chunks
+        return [_check(content, n, each) for n, each in _pair(content, first, past, documents)]
+
+    def read_whole(self, contents: Sequence[Content]) -> list[tuple[Content, list[bytes]]]:
+        """All chunks of many small contents in one query; those that are damaged are left out."""
+        keys = _keys([each.id for each in contents])
+        with self._seam.operation(f"read {len(contents)} contents whole"):
+            # In one batch, as far as 16 MiB of it will do.
+            found = self._chunks.find({"files_id": {"$in": keys}}).batch_size(WHOLE_BATCH)
+            documents = list(found)
+        parts: dict[ContentId, list[Document]] = {}
+        for document in documents:
+            with contextlib.suppress(Damaged):
+                parts.setdefault(content_id(document["files_id"]), []).append(document)
+        whole = []
+        for content in contents:
+            with contextlib.suppress(Damaged):
+                chunks = check_whole(content, parts.get(content.id, []))
+                whole.append((content, chunks))
+        return whole
 
     def put_chunks(self, content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Write chunks of a content that is not published yet; a number may come again."""
@@ -241,6 +316,28 @@ class Contents:
             lambda: self._relaxed.update_many(below, [_set_filename(path)]),
             factor=20,
         )
+
+
+def check_whole(content: Content, documents: Sequence[Document]) -> list[bytes]:
+    """All chunks of a content, from documents in any order, each checked.
+
+    Raises:
+        Damaged: as for `Contents.read`.
+    """
+    count = chunk_count(content.length, content.chunk_size)
+    ordered = sorted(documents, key=_number)
+    return [_check(content, n, each) for n, each in _pair(content, 0, count, ordered)]
+
+
+def _number(document: Document) -> float:
+    n = document.get("n")
+    return n if isinstance(n, (int, float)) else math.inf
+
+
+def _keys(contents: Iterable[ContentId]) -> list[Any]:
+    """The `_id`s for `$in`, where a regular expression would be a pattern and not a value."""
+    keys = (content_key(each) for each in contents)
+    return [key for key in keys if not isinstance(key, (bson.Regex, re.Pattern))]
 
 
 def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> list[Document]:

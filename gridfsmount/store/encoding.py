@@ -6,12 +6,14 @@ document that makes no sense is `Damaged`, never a crash.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import bson
 from bson import Binary, Decimal128, Int64
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
 
 from gridfsmount.core.model import (
     NO_FOLDER,
@@ -41,6 +43,10 @@ CODEC: Final[CodecOptions[Document]] = CodecOptions(
 CONTENT_FORMAT: Final = 1
 """`metadata.lake.format` of contents: also the marker that tells ours from foreign ones."""
 
+_OBJECT_ID: Final = bson.encode({"": bson.ObjectId()})[:6]
+_KINDS: Final = {kind.value: kind for kind in Kind}
+_INTEGERS: Final = frozenset({int, Int64})
+_NO_NAMES: Final = frozenset({"", ".", ".."})
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_CHUNK_SIZE: Final = (1 << 31) - 1
 _SHA256_HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -55,6 +61,8 @@ def content_id(value: object) -> ContentId:
     """
     if value is None:
         raise Damaged("a content's _id is null")
+    if value.__class__ is bson.ObjectId:  # the commonest, by its bytes: bsonspec.org
+        return ContentId(_OBJECT_ID + value.binary + b"\0", str(value))
     try:
         return ContentId(bson.encode({"": value}, codec_options=CODEC), _printable(value))
     except UnicodeEncodeError as error:
@@ -82,8 +90,14 @@ def decode_content(document: Mapping[str, Any]) -> Content:
     if chunk_size is None or not 1 <= chunk_size <= _MAX_CHUNK_SIZE:
         raise Damaged(f"content {identity}: chunkSize is {document.get('chunkSize')!r}")
     lake = lake_metadata(document)
+    hashes = _bytes(lake.get("chunk_xxh3"))
     return Content(
-        identity, length, chunk_size, _digest(lake.get("sha256")), _bytes(lake.get("chunk_xxh3"))
+        identity,
+        length,
+        chunk_size,
+        _digest(lake.get("sha256")),
+        hashes,
+        _milliseconds(document.get("uploadDate")) if hashes is None else 0,
     )
 
 
@@ -157,7 +171,7 @@ def decode_node(document: Mapping[str, Any]) -> Node:
         state = document.get("state")
         return Node(
             inode=Inode(_need(document, "_id", low=1)),
-            kind=Kind(document["kind"]),
+            kind=_KINDS.get(document["kind"]) or Kind(document["kind"]),
             names=_decode_names(document["names"]),
             mode=_optional(document, "mode", 0o7777),
             uid=_optional(document, "uid", 0xFFFFFFFF),
@@ -167,11 +181,8 @@ def decode_node(document: Mapping[str, Any]) -> Node:
             atime_ns=_optional(document, "atime_ns", _MAX_INT64, low=-_MAX_INT64),
             size=_optional(document, "size", _MAX_INT64) or 0,
             content=None if content is None else content_id(content),
-            target=_text(document.get("target", "")),
-            xattrs={
-                _text(item["name"]): _need_bytes(item["value"])
-                for item in _list(document.get("xattrs", []))
-            },
+            target=_text(document["target"]) if "target" in document else "",
+            xattrs=_decode_xattrs(document["xattrs"]) if "xattrs" in document else {},
             version=None if version is None else Inode(_need(document, "version")),
             state=None if state is None else State(state),
             created_ns=_optional(document, "created_ns", _MAX_INT64) or 0,
@@ -183,6 +194,10 @@ def decode_node(document: Mapping[str, Any]) -> Node:
         ) from error
 
 
+def _decode_xattrs(value: object) -> dict[str, bytes]:
+    return {_text(item["name"]): _need_bytes(item["value"]) for item in _list(value)}
+
+
 def _decode_names(value: object) -> tuple[Name, ...]:
     names = tuple(_decode_name(each) for each in _list(value))
     if not names:
@@ -192,9 +207,11 @@ def _decode_names(value: object) -> tuple[Name, ...]:
 
 def _decode_name(document: Mapping[str, Any]) -> Name:
     name, parent = _text(document["name"]), Inode(_need(document, "parent"))
-    raw = name.encode()
     if parent != NO_FOLDER and (
-        name in ("", ".", "..") or "/" in name or "\0" in name or len(raw) > MAX_NAME_BYTES
+        name in _NO_NAMES
+        or "/" in name
+        or "\0" in name
+        or (len(name) > MAX_NAME_BYTES // 4 and len(name.encode()) > MAX_NAME_BYTES)
     ):
         raise ValueError(f"a name cannot be {name[:300]!r}")
     return Name(parent, name)
@@ -216,7 +233,11 @@ def _integer(value: object) -> int | None:
 
 
 def _need(document: Mapping[str, Any], field: str, *, low: int = 0) -> int:
-    value = _integer(document[field])
+    value = document[field]
+    # As the mount writes it: a listing decodes thousands.
+    if value.__class__ in _INTEGERS and low <= value <= _MAX_INT64:
+        return value
+    value = _integer(value)
     if value is None or not low <= value <= _MAX_INT64:
         raise ValueError(f"{field} is {document[field]!r}")
     return value
@@ -234,7 +255,8 @@ def _optional(document: Mapping[str, Any], field: str, high: int, *, low: int = 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
-    value.encode()  # a lone surrogate is no UTF-8: a ValueError, like the rest
+    if not value.isascii():
+        value.encode()  # a lone surrogate is no UTF-8: a ValueError, like the rest
     return value
 
 
@@ -252,6 +274,13 @@ def _need_bytes(value: object) -> bytes:
     if not isinstance(value, bytes):
         raise TypeError(f"{value!r} is not binary")
     return bytes(value)
+
+
+def _milliseconds(value: object) -> int:
+    """A date as a number; 0 for what is none. Dates beyond Python's come as DatetimeMS."""
+    if isinstance(value, datetime):
+        return int(value.timestamp() * 1000)
+    return int(value) if isinstance(value, DatetimeMS) else 0
 
 
 def _digest(value: object) -> bytes | None:

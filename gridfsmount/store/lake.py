@@ -28,6 +28,7 @@ from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.leases import Leases
+from gridfsmount.store.openings import Openings
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
@@ -46,10 +47,13 @@ class Lake:
     """An open lake: its collections, and the one connection they share."""
 
     connection: Connection
+    id: str
+    """Of the lake itself, whatever address it is reached by."""
     mount: str
     """Identity of this process in leases and contents."""
     tree: Tree
     contents: Contents
+    openings: Openings
     leases: Leases
     trash: Trash
     commits: Commits
@@ -79,7 +83,7 @@ def open_lake(
         with connection.seam.operation("open the lake"):
             if connection.deployment.writable and not read_only:
                 _prepare(connection, founder)
-            _check_format(connection)
+            lake_id = _check_format(connection)
     except FileSystemError as error:
         if isinstance(error.__cause__, OperationFailure) and error.__cause__.code == _UNAUTHORIZED:
             deployment = connection.deployment
@@ -88,10 +92,10 @@ def open_lake(
                 f"{deployment.address}, or none was given: {reason_of(error.__cause__)}"
             ) from error
         raise
-    return _combine(connection, lease_seconds)
+    return _combine(connection, lake_id, lease_seconds)
 
 
-def _combine(connection: Connection, lease_seconds: float) -> Lake:
+def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake:
     mount = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     tree = Tree(connection)
     contents = Contents(connection, mount)
@@ -99,9 +103,11 @@ def _combine(connection: Connection, lease_seconds: float) -> Lake:
     trash = Trash(connection, contents, tree)
     return Lake(
         connection=connection,
+        id=lake_id,
         mount=mount,
         tree=tree,
         contents=contents,
+        openings=Openings(connection, tree, contents),
         leases=leases,
         trash=trash,
         commits=Commits(connection, tree, contents, trash, leases),
@@ -110,7 +116,8 @@ def _combine(connection: Connection, lease_seconds: float) -> Lake:
     )
 
 
-def _check_format(connection: Connection) -> None:
+def _check_format(connection: Connection) -> str:
+    """Refuse what this version must not touch; return the lake's id."""
     deployment = connection.deployment
     document = connection.collection("lake").find_one({"_id": "lake"})
     if document is None:
@@ -129,6 +136,7 @@ def _check_format(connection: Connection) -> None:
             f"{deployment} has format {found}; this version knows up to {LAKE_FORMAT}: "
             "upgrade gridfsmount"
         )
+    return str(document.get("id", ""))
 
 
 def _prepare(connection: Connection, founder: Founder) -> None:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Final
 
 from bson import Int64
@@ -67,6 +68,15 @@ class Tree:
             document = self._nodes.find_one(_named(Name(parent, name)))
         return None if document is None else decode_node(document)
 
+    def find_many(self, parent: Inode, names: Sequence[str]) -> dict[Name, Node]:
+        """The nodes that a directory lists under these names, as far as there are any."""
+        wanted = {Name(parent, name) for name in names}
+        query = {"names": {"$elemMatch": {"parent": parent, "name": {"$in": list(names)}}}}
+        with self._seam.operation(f"look up {len(names)} names in inode {parent}"):
+            documents = list(self._nodes.find(query).hint(NAMES_INDEX))
+        nodes = [node for each in documents if (node := _tolerant(each)) is not None]
+        return {name: node for node in nodes for name in node.names if name in wanted}
+
     def page(self, parent: Inode, after: str, limit: int) -> Page:
         """Up to about `limit` entries of a directory whose names come after `after`."""
         with self._seam.operation(f"list inode {parent}"):
@@ -80,18 +90,27 @@ class Tree:
             )
         # The index yields each document at its first name in the range. A document with several
         # names here gives those up to the page's end now, the others on a later page.
-        firsts = [min(_names_in(each, parent, after), default=after) for each in documents]
+        firsts = [_first_name(each, parent, after) for each in documents]
         # A hostile name that no query can hold is no place to go on from.
         usable = [name for name in firsts if name > after and _is_utf8(name)]
         last = usable[-1] if len(documents) == limit and usable else None
-        entries = [
-            (name, node)
-            for document in documents
-            if (node := _tolerant(document)) is not None
-            for name in (each.name for each in node.names if each.parent == parent)
-            if name > after and (last is None or name <= last)
-        ]
-        return Page(tuple(sorted(entries, key=lambda entry: entry[0])), last)
+        entries: list[tuple[str, Node]] = []
+        for first, document in zip(firsts, documents, strict=True):
+            node = _tolerant(document)
+            if node is None or first == after:
+                continue
+            if len(node.names) == 1:
+                entries.append((first, node))
+                continue
+            entries.extend(
+                (each.name, node)
+                for each in node.names
+                if each.parent == parent
+                and each.name > after
+                and (last is None or each.name <= last)
+            )
+        entries.sort(key=itemgetter(0))  # a node with several names here has them out of order
+        return Page(tuple(entries), last)
 
     def has_children(self, inode: Inode, session: ClientSession | None = None) -> bool:
         """Whether any name lies in the directory."""
@@ -434,10 +453,21 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
+def _first_name(document: Mapping[str, Any], parent: Inode, after: str) -> str:
+    """The name at which the index yields a document; `after` for one that is malformed."""
+    return min(_names_in(document, parent, after), default=after)
+
+
 def _names_in(document: Mapping[str, Any], parent: Inode, after: str) -> list[str]:
+    names = document.get("names", [])
+    if len(names) == 1 and names[0].__class__ is dict:  # a loop for each entry would be felt
+        name = names[0].get("name")
+        if not isinstance(name, str) or names[0].get("parent") != parent or name <= after:
+            return []
+        return [name]
     return [
         each["name"]
-        for each in document.get("names", [])
+        for each in names
         if isinstance(each, Mapping)
         and each.get("parent") == parent
         and isinstance(each.get("name"), str)

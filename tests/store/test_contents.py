@@ -1,18 +1,20 @@
 """Contents: right bytes or an error, never wrong bytes."""
 
+import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
+from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
 from bson.binary import UuidRepresentation
 from gridfs import GridFSBucket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gridfsmount.core.model import Content, Node
+from gridfsmount.core.model import Content, ContentId, Node
 from gridfsmount.errors import Damaged
-from gridfsmount.store.encoding import content_id
+from gridfsmount.store.encoding import content_id, content_key
 from gridfsmount.store.lake import Lake
 from tests.store.lakes import CHUNK, Garden, one_deployment, raw
 
@@ -190,3 +192,115 @@ def test_a_path_is_no_expression(store: Lake, content: Content) -> None:
     store.contents.rename(content.id, "$filename")
     (document,) = store.connection.collection("files").find()
     assert document["filename"] == document["metadata"]["lake"]["filename"] == "$filename"
+
+
+# Many at once
+
+
+def uploads(garden: Garden, version: Node, *sizes: int) -> list[Content]:
+    """Contents of files of these sizes."""
+    found = []
+    for index, size in enumerate(sizes):
+        node = garden.file(version, f"{index}", bytes([index + 1]) * size)
+        assert node.content is not None
+        found.append(garden.lake.contents.get(node.content))
+    return found
+
+
+def by_id(contents: Iterable[Content]) -> dict[ContentId, Content]:
+    return {each.id: each for each in contents}
+
+
+def test_many_files_documents_are_read_at_once(store: Lake, garden: Garden) -> None:
+    contents = uploads(garden, garden.version(), *range(1, 300, 7))
+    wanted = contents[::2]
+    found = store.contents.get_many([each.id for each in wanted])
+    assert by_id(found) == by_id(wanted)
+    assert len(found) == len(wanted)
+
+
+def test_those_that_are_missing_or_make_no_sense_are_left_out(store: Lake, garden: Garden) -> None:
+    gone, broken, good = uploads(garden, garden.version(), 10, 20, 30)
+    store.contents.hide(gone.id)
+    files = store.connection.collection("files")
+    files.update_one({"length": 20}, {"$set": {"chunkSize": "large"}})
+    assert store.contents.get_many([each.id for each in (gone, broken, good)]) == [good]
+
+
+def test_nothing_is_read_for_nothing(store: Lake, content: Content) -> None:
+    assert store.contents.get_many([]) == []
+    assert store.contents.read_whole([]) == []
+
+
+def test_many_small_contents_are_read_whole_at_once(store: Lake, garden: Garden) -> None:
+    sizes = [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5]
+    contents = uploads(garden, garden.version(), *sizes)
+    found = dict(store.contents.read_whole(contents))
+    assert set(found) == set(contents)
+    for index, content in enumerate(contents):
+        past = -(-content.length // CHUNK)
+        assert found[content] == store.contents.read(content, 0, past)
+        assert b"".join(found[content]) == bytes([index + 1]) * sizes[index]
+
+
+def test_an_empty_content_is_whole_without_chunks(store: Lake, content: Content) -> None:
+    empty = Content(content_id("empty"), 0, CHUNK)
+    assert dict(store.contents.read_whole([empty, content]))[empty] == []
+
+
+def test_contents_with_damage_are_left_out_and_the_others_read(store: Lake, garden: Garden) -> None:
+    contents = uploads(garden, garden.version(), *[3 * CHUNK] * (len(DAMAGE) + 2))
+    for content, change in zip(contents, DAMAGE.values(), strict=False):
+        chunk = {"files_id": content_key(content.id), "n": 1}
+        assert chunks(store).update_one(chunk, change).modified_count == 1
+    whole, longer = contents[-2:]
+    chunks(store).insert_one({"files_id": content_key(longer.id), "n": 3, "data": b"more"})
+    found = store.contents.read_whole(contents)
+    assert found == [(whole, [bytes([len(DAMAGE) + 1]) * CHUNK] * 3)]
+
+
+def test_contents_of_any_id_are_read_at_once(store: Lake, any_uri: str) -> None:
+    with raw(any_uri) as database:
+        bucket = GridFSBucket(database, chunk_size_bytes=CHUNK)
+        for number, identity in enumerate(IDS):
+            bucket.upload_from_stream_with_id(identity, f"{number}", DATA + bytes([number]))
+    wanted = [content_id(identity) for identity in IDS]
+    found = by_id(store.contents.get_many(wanted))
+    assert set(found) == set(wanted)
+    whole = dict(store.contents.read_whole(list(found.values())))
+    for number, identity in enumerate(wanted):
+        assert b"".join(whole[found[identity]]) == DATA + bytes([number])
+
+
+@pytest.mark.parametrize("pattern", [Regex("even"), Regex(""), re.compile("even")])
+def test_an_id_that_is_a_regular_expression_matches_no_other(
+    store: Lake, any_uri: str, pattern: Any
+) -> None:
+    with raw(any_uri) as database:
+        GridFSBucket(database).upload_from_stream_with_id("seven", "seven", b"wrong")
+        database["fs.chunks"].insert_one({"files_id": pattern, "n": 0, "data": b"right"})
+    odd, other = content_id(pattern), content_id("seven")
+    assert store.contents.get_many([odd]) == []
+    (seven,) = store.contents.get_many([odd, other])
+    assert seven.id == other
+    for asked in ([Content(odd, 5, CHUNK)], [Content(odd, 5, CHUNK), seven]):
+        found = dict(store.contents.read_whole(asked))
+        assert found.get(asked[0]) in (None, [b"right"])
+        assert found.get(seven) == ([b"wrong"] if seven in asked else None)
+    with pytest.raises(Damaged):
+        store.contents.get(odd)
+
+
+def test_a_content_that_is_asked_for_twice_comes_once_or_twice(
+    store: Lake, content: Content
+) -> None:
+    assert store.contents.get_many([content.id, content.id]) == [content]
+    assert dict(store.contents.read_whole([content, content])) == {
+        content: store.contents.read(content, 0, 3)
+    }
+
+
+def test_settled_contents_come_from_the_primary_unless_told_otherwise(
+    store: Lake, content: Content
+) -> None:
+    assert b"".join(store.contents.read(content, 0, 3, settled=True)) == DATA

@@ -3,7 +3,9 @@
 import hashlib
 import random
 import time
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 import trio
@@ -17,9 +19,10 @@ from gridfsmount.core.chunks import MIN_CHUNK_SIZE, chunk_count
 from gridfsmount.core.model import Content, Node
 from gridfsmount.errors import FileTooBig
 from gridfsmount.reading.reader import Reader
+from gridfsmount.reading.source import Source
 from gridfsmount.store.encoding import content_id, content_key
 from gridfsmount.store.lake import Lake
-from gridfsmount.workers import Workers
+from gridfsmount.workers import Errands, Workers
 from gridfsmount.writing import writer as module
 from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
 from tests.store.lakes import Garden, one_deployment, raw
@@ -46,6 +49,7 @@ OPERATIONS = st.lists(
 )
 FAILED_COMMIT = st.just(("finish", 0, 0))
 Operation: TypeAlias = tuple[str, int, int]
+T = TypeVar("T")
 
 
 class WatchedBudget(DirtyBudget):
@@ -63,15 +67,24 @@ class WatchedBudget(DirtyBudget):
 class Bench:
     """One file of a lake, its writer, and what the file should be."""
 
-    def __init__(self, garden: Garden, node: Node, base: Content | None, data: bytes, whole: bool):
+    def __init__(
+        self,
+        garden: Garden,
+        errands: Errands,
+        node: Node,
+        base: Content | None,
+        data: bytes,
+        whole: bool,
+    ) -> None:
         self.garden, self.lake, self.node = garden, garden.lake, node
         self.model = bytearray(data)
         self.budget = WatchedBudget()
         workers = Workers()
+        reader = Reader(Source(self.lake.contents), workers, ChunkCache(1 << 20), errands)
         self.writer = ChunkedWriter(
             contents=self.lake.contents,
             leases=self.lake.leases,
-            read_base=Reader(self.lake.contents, workers, ChunkCache(1 << 20)).read,
+            read_base=reader.read,
             workers=workers,
             budget=self.budget,
             inode=node.inode,
@@ -120,7 +133,8 @@ class Bench:
         if content is None:
             assert len(self.model) == 0
             return None
-        assert self.lake.contents.get(content.id) == content
+        stored = self.lake.contents.get(content.id)
+        assert replace(stored, uploaded_ms=0) == content  # the moment is the store's to choose
         self.check(content)
         return content
 
@@ -132,8 +146,8 @@ class Bench:
         assert content.sha256 in (None, hashlib.sha256(self.model).digest())
         hashes = b"".join(map(xxh3_64_digest, pieces))
         assert content.chunk_xxh3 in (None, hashes)
-        stored = {"files_id": content_key(content.id)}
-        assert self.lake.connection.collection("chunks").count_documents(stored) == past
+        of_it = {"files_id": content_key(content.id)}
+        assert self.lake.connection.collection("chunks").count_documents(of_it) == past
 
     async def end(self) -> None:
         assert await self.writer.read(0, len(self.model) + 10) == self.model
@@ -148,6 +162,14 @@ class Bench:
         assert set(self.lake.connection.collection("chunks").distinct("files_id")) <= known
         # A finished upload holds a batch beside what the writer may keep.
         assert self.budget.most <= WRITER_BYTES + BATCH_BYTES + 4 * CHUNK
+
+
+def with_errands(main: Callable[[Errands], Awaitable[T]]) -> T:
+    async def run_all() -> T:
+        async with trio.open_nursery() as nursery:
+            return await main(Errands(nursery))
+
+    return trio.run(run_all)
 
 
 @pytest.fixture(autouse=True)
@@ -172,11 +194,11 @@ def run(
     data: bytes = b"",
     whole: bool = False,
 ) -> Bench:
-    async def main() -> Bench:
+    async def main(errands: Errands) -> Bench:
         garden.lake.connection.collection("uploads").delete_many({})  # of an example that failed
         current = garden.lake.tree.get(node.inode)
         assert current is not None
-        bench = Bench(garden, current, base, data, whole)
+        bench = Bench(garden, errands, current, base, data, whole)
         random_ = random.Random(seed)
         for operation in operations:
             await bench.do(operation, random_)
@@ -184,7 +206,7 @@ def run(
         await bench.end()
         return bench
 
-    return trio.run(main)
+    return with_errands(main)
 
 
 many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -299,8 +321,8 @@ def test_memory_stays_bounded_while_a_large_file_is_written(garden: Garden, node
 
 
 def test_a_tight_budget_lets_even_the_page_that_is_filled_go(garden: Garden, node: Node) -> None:
-    async def main() -> None:
-        bench = Bench(garden, node, None, b"", whole=False)
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
         bench.budget.limit = 100
         random_ = random.Random(0)
         for _ in range(20):
@@ -309,7 +331,7 @@ def test_a_tight_budget_lets_even_the_page_that_is_filled_go(garden: Garden, nod
         await bench.commit()
         await bench.end()
 
-    trio.run(main)
+    with_errands(main)
 
 
 def test_chunks_that_nobody_touched_are_not_read(
@@ -327,12 +349,12 @@ def test_chunks_that_nobody_touched_are_not_read(
         answer: list[bytes] = original(content, first, past)
         return answer
 
-    async def main() -> None:
+    async def main(errands: Errands) -> None:
         current = garden.lake.tree.get(node.inode)
         assert current is not None
-        bench = Bench(garden, current, content, bytes(first.model), whole=False)
+        bench = Bench(garden, errands, current, content, bytes(first.model), whole=False)
         with monkeypatch.context() as patch:
-            patch.setattr(type(contents), "read", lambda self, *a: counting(*a))
+            patch.setattr(type(contents), "read", lambda self, *a, **_: counting(*a))
             await bench.writer.write(3 * CHUNK + 5, b"patch")
             bench.model[3 * CHUNK + 5 : 3 * CHUNK + 10] = b"patch"
             await bench.writer.finish()
@@ -340,12 +362,12 @@ def test_chunks_that_nobody_touched_are_not_read(
         await bench.commit()
         await bench.end()
 
-    trio.run(main)
+    with_errands(main)
 
 
 def test_a_size_that_gridfs_cannot_number_is_refused(garden: Garden, node: Node) -> None:
-    async def main() -> None:
-        bench = Bench(garden, node, None, b"", whole=False)
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
         with pytest.raises(FileTooBig):
             await bench.writer.write((1 << 31) * CHUNK, b"x")
         with pytest.raises(FileTooBig):
@@ -353,14 +375,14 @@ def test_a_size_that_gridfs_cannot_number_is_refused(garden: Garden, node: Node)
         assert bench.writer.size == 0
         await bench.end()
 
-    trio.run(main)
+    with_errands(main)
 
 
 def test_a_failed_upload_can_be_finished_again(
     store: Lake, garden: Garden, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> None:
-        bench = Bench(garden, node, None, b"", whole=False)
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
         random_ = random.Random(0)
         await bench.do(("append", 0, 2 * CHUNK + 5), random_)
         with monkeypatch.context() as patch:
@@ -374,4 +396,4 @@ def test_a_failed_upload_can_be_finished_again(
         await bench.commit()
         await bench.end()
 
-    trio.run(main)
+    with_errands(main)
