@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 SYSTEM := $(VENV)/.system-packages
 INSTALLED := $(VENV)/.installed
 DEMO_INSTALLED := $(VENV)/.demo-installed
+BENCH_INSTALLED := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test format bench demo demo-stop clean
@@ -38,6 +39,11 @@ $(DEMO_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --editable '.[demo]'
 	@touch $@
 
+$(BENCH_INSTALLED): $(INSTALLED)
+	@echo "Installing what the benchmarks need in $(VENV)"
+	@$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@
+
 check: setup ## formatting, linting, types and layers
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -51,8 +57,9 @@ format: setup ## format the code, mend what the linter can
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: setup ## the benchmarks
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(BENCH_INSTALLED) ## the benchmarks: a table, and build/benchmarks.json and .png
+	@mkdir -p build
+	$(BIN)/python -m benchmarks --json build/benchmarks.json --picture build/benchmarks.png $(ARGS)
 
 demo: $(DEMO_INSTALLED) ## mount a lake with a small data set and a model at demo/mnt
 	@scripts/demo start

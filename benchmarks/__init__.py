@@ -1,4 +1,4 @@
-"""The mount beside the driver: the same bytes, the same server, one after the other.
+"""The mount beside what it is measured against, on the same server, one after the other.
 
 `make bench` runs `python -m benchmarks`. What counts are the ratios: they carry over from one
 machine to another, seconds do not.

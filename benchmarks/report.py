@@ -2,84 +2,75 @@
 
 import os
 import platform
-import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
+from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.cases import Case
-from benchmarks.rig import Measurement
+from benchmarks.comparison import Failure, Figure, Result
+
+MIB: Final = 1 << 20
+
+_SHORT: Final = "[bold red]✗[/]"
+_REACHED: Final = "[green]✓[/]"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """All rounds of one case."""
-
-    name: str
-    amount: float
-    unit: str
-    driver: Sequence[Measurement]
-    mount: Sequence[Measurement]
-
-    @property
-    def driver_seconds(self) -> float:
-        """Median of the driver's runs."""
-        return statistics.median(each.seconds for each in self.driver)
-
-    @property
-    def mount_seconds(self) -> float:
-        """Median of the mount's runs."""
-        return statistics.median(each.seconds for each in self.mount)
-
-    @property
-    def ratio(self) -> float:
-        """The mount's speed in units of the driver's: above 1, the mount is faster."""
-        return self.driver_seconds / self.mount_seconds
-
-    @property
-    def peak(self) -> int:
-        """Most memory of the mount's process in any run, in bytes."""
-        return max(each.peak for each in self.mount)
-
-    @property
-    def cpu_seconds(self) -> float:
-        """Median processor time of the mount's process."""
-        return statistics.median(each.cpu_seconds for each in self.mount)
-
-
-def measure(case: Case, rounds: int) -> Result:
-    """Run both sides in turns, so that what else the machine does meets both."""
-    driver, mount = [], []
-    for _ in range(rounds):
-        driver.append(case.driver())
-        mount.append(case.mount())
-    return Result(case.name, case.amount, case.unit, driver, mount)
-
-
-def table(results: Sequence[Result]) -> Table:
+def table(results: Sequence[Result | Failure]) -> Table:
     """What is printed."""
     shown = Table(
-        caption="Medians. ratio: the mount's speed in units of the driver's; "
-        "memory, CPU: of the mount's process.",
+        caption="Medians. ratio: how many times faster the mount is than what it is compared "
+        "with, or how many times less it takes. ✗: short of the target. memory, CPU: of the "
+        "mount's process.",
     )
-    shown.add_column("case", no_wrap=True)
-    for heading in ("driver", "mount", "ratio", "memory", "CPU"):
+    shown.add_column("case")
+    shown.add_column("against", no_wrap=True)
+    for heading in ("reference", "mount", "ratio", "target", "", "memory", "CPU"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for each in results:
+        target = "" if each.target is None else f"{each.target:.2f}"
+        if isinstance(each, Failure):
+            shown.add_row(each.name, each.against, "", "[red]failed[/]", "", target, _SHORT)
+            continue
         shown.add_row(
             each.name,
-            _speed(each, each.driver_seconds),
-            _speed(each, each.mount_seconds),
+            each.against,
+            _amount(each, each.reference_cost),
+            _amount(each, each.mount_cost),
             f"{each.ratio:.2f}",
-            f"{each.peak / (1 << 20):,.0f} MiB",
+            target,
+            "" if each.target is None else _SHORT if each.falls_short else _REACHED,
+            f"{each.peak / MIB:,.0f} MiB",
             f"{each.cpu_seconds:.2f} s",
         )
     return shown
 
 
-def as_json(results: Sequence[Result], *, server_version: str, cold: bool) -> dict[str, Any]:
+def summary(result: Result | Failure) -> str:
+    """One line, for when the case has ended."""
+    if isinstance(result, Failure):
+        return f"{result.name}: failed"
+    return f"{result.name}: {result.ratio:.2f}"
+
+
+def failures(results: Sequence[Result | Failure]) -> list[str]:
+    """A paragraph for each case that failed; the tracebacks are in the JSON."""
+    return [
+        f"[bold red]{escape(each.name)}[/] failed: {escape(each.reason)}"
+        for each in results
+        if isinstance(each, Failure)
+    ]
+
+
+def as_json(
+    results: Sequence[Result | Failure],
+    *,
+    server_version: str,
+    file_system: str,
+    cold: bool,
+    quick: bool,
+) -> dict[str, Any]:
     """The same, with every round and what it ran on."""
     return {
         "machine": {
@@ -88,21 +79,34 @@ def as_json(results: Sequence[Result], *, server_version: str, cold: bool) -> di
             "kernel": platform.release(),
             "python": platform.python_version(),
             "mongodb": server_version,
+            "disk": file_system,
             "page_cache_dropped": cold,
         },
-        "cases": [
-            asdict(each)
-            | {
-                "ratio": each.ratio,
-                "driver_seconds": each.driver_seconds,
-                "mount_seconds": each.mount_seconds,
-                "peak": each.peak,
-                "cpu_seconds": each.cpu_seconds,
-            }
-            for each in results
-        ],
+        "quick": quick,
+        "cases": [_case(each) for each in results],
     }
 
 
-def _speed(result: Result, seconds: float) -> str:
-    return f"{result.amount / seconds:,.0f} {result.unit}/s"
+def _case(result: Result | Failure) -> dict[str, Any]:
+    if isinstance(result, Failure):
+        return asdict(result) | {"failed": True}
+    return asdict(result) | {
+        "failed": False,
+        "figure": result.figure.value,
+        "ratio": result.ratio,
+        "falls_short": result.falls_short,
+        "reference_cost": result.reference_cost,
+        "mount_cost": result.mount_cost,
+        "peak": result.peak,
+        "cpu_seconds": result.cpu_seconds,
+    }
+
+
+def _amount(result: Result, cost: float) -> str:
+    match result.figure:
+        case Figure.TIME:
+            return f"{result.amount / cost:,.0f} {result.unit}/s"
+        case Figure.MEMORY:
+            return f"{cost / MIB:,.0f} MiB"
+        case Figure.CPU:
+            return f"{cost:.3f} s"

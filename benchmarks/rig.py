@@ -5,21 +5,34 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from gridfs import GridFSBucket
 from pymongo import MongoClient, WriteConcern
+from pymongo.collection import Collection
+from pymongo.database import Database
 
+from benchmarks.reading import Job, reader
 from gridfsmount.store.embedded import EmbeddedServer
 from tests.mounting import Mounted
+
+Document: TypeAlias = dict[str, Any]
 
 DURABLE: Final = WriteConcern("majority", j=True)
 """What the mount's close promises: the driver is asked for no less."""
 
 _DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+TICK: Final = 1 / _TICKS
+"""Seconds: how exactly the kernel counts processor time."""
+
+_ATTEMPTS: Final = 5
+"""How often a warm read is tried while somebody else empties the page cache."""
+
+_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+"""File systems that are no disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,36 @@ class Stopwatch:
         return int(line.split()[1]) << 10
 
 
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A client of one lake that has asked it something already."""
+
+    database: Database[Document]
+    bucket: GridFSBucket
+
+    @property
+    def tree(self) -> Collection[Document]:
+        """The documents of the nodes."""
+        return self.database["fs.tree"]
+
+    @property
+    def chunks(self) -> Collection[Document]:
+        """The chunks of the contents."""
+        return self.database["fs.chunks"]
+
+    def content_of(self, filename: str) -> Any:
+        """The `_id` of the content that has this filename."""
+        document = self.database["fs.files"].find_one({"filename": filename}, {"_id": 1})
+        if document is None:
+            raise FileNotFoundError(filename)
+        return document["_id"]
+
+    def connect(self) -> None:
+        """Ask a first question, so that this thread's next one finds a connection."""
+        self.database.command("ping")
+        self.database["fs.files"].find_one({"_id": None})
+
+
 class Rig:
     """One server, and a folder for what the cases need beside it."""
 
@@ -81,27 +124,86 @@ class Rig:
     @property
     def server_version(self) -> str:
         """The version of MongoDB."""
-        with MongoClient[dict[str, Any]](self._server.uri) as client:
+        with MongoClient[Document](self._server.uri) as client:
             return str(client.server_info()["version"])
 
-    @contextmanager
-    def driver(self, lake: str) -> Iterator[GridFSBucket]:
-        """A new client of a lake, connected."""
-        with MongoClient[dict[str, Any]](self._server.uri) as client:
-            client.admin.command("ping")
-            yield GridFSBucket(client.get_database(lake, write_concern=DURABLE))
+    @property
+    def empty(self) -> Path:
+        """An empty folder on the local disk."""
+        path = self.folder / "empty"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @property
+    def file_system(self) -> str:
+        """What the folder lies on, as in ext4."""
+        shown = subprocess.run(
+            ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", self.folder],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return shown.stdout.split()[-1]
+
+    def check_disk(self) -> None:
+        """Make sure that the folder is a place to compare with.
+
+        Raises:
+            OSError: it is in memory.
+        """
+        if self.file_system in _MEMORY:
+            raise OSError(f"{self.folder} is in memory: choose a folder on a disk with TMPDIR")
 
     @contextmanager
-    def mount(self, lake: str) -> Iterator[Mounted]:
+    def driver(self, lake: str) -> Iterator[Driver]:
+        """A new client of a lake, connected."""
+        with MongoClient[Document](self._server.uri) as client:
+            database = client.get_database(lake, write_concern=DURABLE)
+            driver = Driver(database, GridFSBucket(database))
+            driver.connect()
+            yield driver
+
+    @contextmanager
+    def mount(self, lake: str, *options: str | Path) -> Iterator[Mounted]:
         """A new mount of a lake, made by the command as a user makes it."""
         uri = self._server.uri.replace("/?", f"/{lake}?")
-        with Mounted(uri, self.folder / "mount") as mount:
+        mount = Mounted(uri, self.folder / "mount", *options)
+        mount.log.unlink(missing_ok=True)
+        try:
+            mount.start()
             yield mount
+        finally:
+            mount.stop()
+
+    def read(self, mount: Mounted | None, job: Job, expected: int) -> Measurement:
+        """Let a program read from a mount, or from a local disk (None).
+
+        Raises:
+            OSError: it did not see `expected` bytes; or it should find a warm page cache, and
+                somebody else empties that again and again.
+        """
+        pid = None if mount is None else mount.pid
+        for _ in range(_ATTEMPTS):
+            drops = _page_cache_drops()
+            with reader(job) as program, Stopwatch(pid) as watch:
+                program.begin()
+                reading = program.result()
+            if reading.bytes != expected:
+                paths = ", ".join(job.paths)
+                raise OSError(f"{reading.bytes:,} bytes of {expected:,} were read: {paths}")
+            if not job.warm or drops == _page_cache_drops():
+                return replace(watch.result, seconds=reading.seconds)
+        raise OSError("somebody else on this machine empties the page cache all the time")
 
     def drop(self, lake: str) -> None:
         """Remove a lake."""
-        with MongoClient[dict[str, Any]](self._server.uri) as client:
+        with MongoClient[Document](self._server.uri) as client:
             client.drop_database(lake)
+
+    def settle(self) -> None:
+        """Let the server write out what it was given, so that it does not do so meanwhile."""
+        with MongoClient[Document](self._server.uri) as client:
+            client.admin.command("fsync")
 
     def cool(self) -> bool:
         """Empty the kernel's page cache, the server's files included; False if only root may."""
@@ -110,3 +212,9 @@ class Rig:
         subprocess.run(["sync"], check=True)
         _DROP_CACHES.write_text("3")
         return True
+
+
+def _page_cache_drops() -> int:
+    """How often somebody emptied the page cache since the machine started."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return sum(int(each.split()[1]) for each in lines if each.startswith("drop_pagecache "))
