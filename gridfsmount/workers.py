@@ -1,19 +1,28 @@
-"""Worker threads for blocking calls, with a lane for each kind of urgency.
+"""Worker threads for blocking calls, with a lane for each kind of urgency; and errands.
 
-The lanes have limiters of their own, so that background work never takes the threads that a
-waiting process needs.
+The lanes have limiters of their own, so that work nobody waits for yet never takes the threads
+that a waiting process needs. An errand is a task that nobody waits for: what goes wrong with it
+is logged, and the mount goes on.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, TypeVarTuple
 
 import trio
+
+from gridfsmount.errors import FileSystemError
+
+log = logging.getLogger(__name__)
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 FOREGROUND_THREADS: Final = 16
 """Requests at the server at once; more only queue up there."""
+
+AHEAD_THREADS: Final = 2
+"""Queries of read-ahead in flight: a third brought nothing on two cores."""
 
 BACKGROUND_THREADS: Final = 4
 
@@ -25,10 +34,20 @@ class Workers:
         """Must be made inside of a running trio loop."""
         self._foreground = trio.CapacityLimiter(FOREGROUND_THREADS)
         self._background = trio.CapacityLimiter(BACKGROUND_THREADS)
+        self._ahead = trio.CapacityLimiter(AHEAD_THREADS)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work for somebody who waits, or soon will."""
+        return bool(self._foreground.borrowed_tokens or self._ahead.borrowed_tokens)
 
     async def foreground(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that somebody waits for."""
         return await trio.to_thread.run_sync(call, *args, limiter=self._foreground)
+
+    async def ahead(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a call that somebody will wait for soon."""
+        return await trio.to_thread.run_sync(call, *args, limiter=self._ahead)
 
     async def background(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that nobody waits for."""
@@ -39,3 +58,23 @@ class Workers:
         return await trio.to_thread.run_sync(
             call, *args, limiter=self._background, abandon_on_cancel=True
         )
+
+
+class Errands:
+    """Starts tasks that nobody waits for."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        """Run them in `nursery`."""
+        self._nursery = nursery
+
+    def start(self, task: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        """Start one; returns at once."""
+        self._nursery.start_soon(self._run, lambda: task(*args))
+
+    async def _run(self, task: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await task()
+        except FileSystemError as error:
+            log.warning("left undone: %s", error)
+        except Exception:  # an errand that failed must not end the mount
+            log.exception("an errand failed; please report this")

@@ -2,10 +2,11 @@
 
 import functools
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 import click
 
@@ -20,6 +21,7 @@ from gridfsmount.cli.secrets import (
     scrub_process_title,
 )
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
 from gridfsmount.errors import ConfigError, LakeError, MountError
 from gridfsmount.mount import options as defaults
 from gridfsmount.mount.daemon import default_log_file, run_in_background
@@ -27,6 +29,13 @@ from gridfsmount.mount.mountpoint import check_mountpoint, unmount
 from gridfsmount.mount.options import MountOptions
 
 P = ParamSpec("P")
+
+MIN_CACHE: Final = 1 << 20
+"""A mebibyte: less holds no chunk of the default size."""
+
+MAX_CACHE: Final = 1 << 40
+
+MAX_DISK_CACHE: Final = 1 << 50
 
 
 def main() -> None:
@@ -94,6 +103,31 @@ def commands() -> None:
     show_default="1MiB",
     help="Chunk size of new files, 4KiB to 8MiB.",
 )
+@click.option(
+    "--cache-size",
+    type=Size(MIN_CACHE, MAX_CACHE),
+    default=defaults.DEFAULT_CACHE,
+    show_default="128MiB",
+    help="Memory for chunks that were read.",
+)
+@click.option(
+    "--disk-cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep what was read in DIR on a local disk, for the next epoch and the next mount.",
+)
+@click.option(
+    "--disk-cache-size",
+    type=Size(MIN_CACHE, MAX_DISK_CACHE),
+    help="Most of it that may be kept.  [default: 50GiB]",
+)
+@click.option(
+    "--read-preference",
+    type=click.Choice(READ_PREFERENCES),
+    default=PRIMARY,
+    show_default=True,
+    help="Members of a replica set to ask for what lies in sealed versions.",
+)
 @click.option("--uid", type=click.IntRange(0, MAX_ID), help="Owner of adopted files.")
 @click.option("--gid", type=click.IntRange(0, MAX_ID), help="Group of adopted files.")
 @click.option("--umask", type=Umask(), help="Permissions that adopted files lack, as in 022.")
@@ -134,6 +168,10 @@ def mount(
     allow_other: bool,
     foreground: bool,
     chunk_size: int,
+    cache_size: int,
+    disk_cache: Path | None,
+    disk_cache_size: int | None,
+    read_preference: str,
     uid: int | None,
     gid: int | None,
     umask: int | None,
@@ -161,6 +199,10 @@ def mount(
         read_only=read_only,
         allow_other=allow_other,
         chunk_size=chunk_size,
+        cache_size=cache_size,
+        disk_cache=disk_cache.absolute() if disk_cache else None,
+        disk_cache_size=_disk_cache_size(disk_cache, disk_cache_size),
+        read_preference=read_preference,
         squash=squash,
         deadline=deadline,
         lease=lease,
@@ -190,6 +232,30 @@ def umount(mountpoint: Path) -> None:
     unmount(mountpoint)
 
 
+@commands.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Files to read at once.",
+)
+@_says_errors
+def warm(paths: tuple[Path, ...], jobs: int) -> None:
+    """Read what lies in PATHS of a mount into its disk cache.
+
+    For a mount with --disk-cache: what is trained on next then comes from the local disk, already
+    in the first epoch.
+    """
+    from gridfsmount.cli.warm import run_warm  # rich.progress takes a while to import
+
+    run_warm(paths, jobs)
+
+
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:
     # Imported late: pymongo starts threads' machinery that must not exist before the fork.
     from gridfsmount.mount.service import run
@@ -208,6 +274,25 @@ def _split(arguments: tuple[str, ...]) -> tuple[str, Path]:
                 raise click.UsageError("the URI comes first, then MOUNTPOINT")
             return uri, Path(mountpoint)
     raise click.UsageError("give a URI and a MOUNTPOINT, or a MOUNTPOINT alone")
+
+
+def _disk_cache_size(folder: Path | None, size: int | None) -> int:
+    if size is None:
+        return defaults.DEFAULT_DISK_CACHE
+    if folder is None:
+        raise ConfigError("--disk-cache-size says how much, --disk-cache DIR where: give both")
+    existing = next(
+        (each for each in (folder, *folder.absolute().parents) if each.exists()), folder
+    )
+    try:
+        total = shutil.disk_usage(existing).total
+    except OSError as error:
+        raise ConfigError(f"--disk-cache {folder}: {error.strerror}") from error
+    if size > total:
+        raise ConfigError(
+            f"--disk-cache-size is {size >> 20} MiB, but the disk of {folder} has {total >> 20} MiB"
+        )
+    return size
 
 
 def _uri(given: str, file: Path | None, settings: dict[str, str]) -> str:

@@ -12,7 +12,8 @@ import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import pyfuse3
 from pyfuse3 import (
@@ -33,11 +34,11 @@ from pyfuse3 import (
 
 from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
-from gridfsmount.errors import FileSystemError
+from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.errnos import FAULTS, errno_of
 from gridfsmount.vfs.files import Files, Opened
 from gridfsmount.vfs.lake_tree import LakeTree
-from gridfsmount.vfs.xattrs import PID, decode_attribute
+from gridfsmount.vfs.xattrs import DISK_CACHE, PID, decode_attribute
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ Handler = Callable[Concatenate["LakeOperations", P], Coroutine[Any, Any, T]]
 ATTRIBUTE_SECONDS: Final = 0.6
 """How long the kernel believes names and attributes; the mount adds REMEMBER_SECONDS, so that
 what other machines do shows within a second."""
+
+SETTLED_SECONDS: Final = 600.0
+"""The same inside a sealed version, where nothing changes. The version's own name is believed no
+longer than others, so that its removal shows."""
 
 BLOCK_SIZE: Final = 128 << 10
 """Bytes that `stat` recommends for I/O: one request of the kernel."""
@@ -96,9 +101,13 @@ class LakeOperations(pyfuse3.Operations):
     enable_writeback_cache = False
     """Other machines see a commit at close: the kernel must not hold writes back after it."""
 
-    def __init__(self, tree: LakeTree, files: Files) -> None:
-        """Answer from `tree` and `files`."""
+    def __init__(self, tree: LakeTree, files: Files, disk_cache: Path | None) -> None:
+        """Answer from `tree` and `files`; `disk_cache` is what the root tells of the mount."""
         super().__init__()
+        self._facts = {PID: str(os.getpid()).encode()}
+        """Extended attributes of the root that tell about the mount."""
+        if disk_cache is not None:
+            self._facts[DISK_CACHE] = os.fsencode(disk_cache)
         self._tree = tree
         self._files = files
 
@@ -109,7 +118,10 @@ class LakeOperations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         """See lookup in the FUSE documentation; the same holds for all below."""
-        return _entry(await self._tree.lookup(Inode(parent_inode), decode_name(name)))
+        try:
+            return _entry(await self._tree.lookup(Inode(parent_inode), decode_name(name)))
+        except NeverFound:
+            return _nothing()
 
     @_answer
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
@@ -264,7 +276,8 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Answers pread(2)."""
-        return await self._files.read(fh, off, size)
+        # Any buffer will do, whatever pyfuse3's annotations say: a view spares a copy.
+        return cast(bytes, await self._files.read(fh, off, size))
 
     @_answer
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -318,10 +331,12 @@ class LakeOperations(pyfuse3.Operations):
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         """Answers getxattr(2)."""
         if not name.startswith(b"user."):
-            raise FUSEError(errno.ENODATA)  # asked before every write: no need to look
+            # Asked before every write, and for every file of an `ls -l`: to ENODATA it would go
+            # on asking, this tells it once for the whole file system (getxattr(2), ENOTSUP).
+            raise FUSEError(errno.EOPNOTSUPP)
         text = decode_attribute(name)
-        if inode == ROOT and text == PID:
-            return str(os.getpid()).encode()
+        if inode == ROOT and text in self._facts:
+            return self._facts[text]
         return await self._tree.get_attribute(Inode(inode), text)
 
     @_answer
@@ -370,7 +385,9 @@ def _info(opened: Opened) -> FileInfo:
 def _entry(attributes: Attributes) -> EntryAttributes:
     entry = EntryAttributes()
     entry.st_ino = attributes.inode
-    entry.entry_timeout = entry.attr_timeout = ATTRIBUTE_SECONDS
+    entry.entry_timeout = entry.attr_timeout = (
+        SETTLED_SECONDS if attributes.settled else ATTRIBUTE_SECONDS
+    )
     entry.st_mode = _TYPES[attributes.kind] | attributes.mode
     entry.st_nlink = attributes.nlink
     entry.st_uid = attributes.uid
@@ -381,6 +398,14 @@ def _entry(attributes: Attributes) -> EntryAttributes:
     entry.st_atime_ns = attributes.atime_ns
     entry.st_mtime_ns = attributes.mtime_ns
     entry.st_ctime_ns = attributes.ctime_ns
+    return entry
+
+
+def _nothing() -> EntryAttributes:
+    """Tells the kernel that there is no such name, and to remember that."""
+    entry = EntryAttributes()
+    entry.st_ino = InodeT(0)
+    entry.entry_timeout = SETTLED_SECONDS
     return entry
 
 

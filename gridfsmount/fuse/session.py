@@ -2,13 +2,16 @@
 
 import errno
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pyfuse3
+import trio
 
 from gridfsmount.errors import MountError
 from gridfsmount.fuse.adapter import LakeOperations
+from gridfsmount.fuse.polling import Linger
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +53,17 @@ def open_session(
         raise MountError(_reason(mountpoint, allow_other)) from error
 
 
-async def serve() -> None:
-    """Answer requests until the mount is gone or `stop` is called."""
-    await pyfuse3.main(min_tasks=MIN_REQUESTS, max_tasks=MAX_REQUESTS)
+async def serve(busy: Callable[[], bool]) -> None:
+    """Answer requests until the mount is gone or `stop` is called.
+
+    `busy` says whether threads are at work for them.
+    """
+    linger = Linger(busy)
+    trio.lowlevel.add_instrument(linger)
+    try:
+        await pyfuse3.main(min_tasks=MIN_REQUESTS, max_tasks=MAX_REQUESTS)
+    finally:
+        trio.lowlevel.remove_instrument(linger)
 
 
 def stop() -> None:

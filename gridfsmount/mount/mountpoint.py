@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gridfsmount.errors import MountError
-from gridfsmount.vfs.xattrs import PID
+from gridfsmount.vfs.xattrs import DISK_CACHE, PID
 
 FILE_SYSTEM: Final = "fuse.gridfsmount"
 
@@ -47,6 +47,35 @@ def is_mounted(mountpoint: Path, file_system: str | None = None) -> bool:
     """Whether something (of that type) is mounted exactly there."""
     path = os.path.realpath(mountpoint)
     return any(point == path and file_system in (None, kind) for point, kind in _mounts())
+
+
+def mount_of(path: Path) -> Path:
+    """The mount point of the lake that a path lies in.
+
+    Raises:
+        MountError: it lies in none.
+    """
+    real = path.resolve()
+    found = next((each for each in (real, *real.parents) if is_mounted(each, FILE_SYSTEM)), None)
+    if found is None:
+        raise MountError(f"{path} lies in no mounted lake")
+    return found
+
+
+def disk_cache_of(mountpoint: Path) -> Path:
+    """The folder of a mount's disk cache.
+
+    Raises:
+        MountError: it has none, or does not answer.
+    """
+    try:
+        return Path(os.fsdecode(os.getxattr(mountpoint, DISK_CACHE)))
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            raise MountError(
+                f"the mount on {mountpoint} has no disk cache: mount it with --disk-cache DIR"
+            ) from error
+        raise MountError(f"the mount on {mountpoint} does not answer: {error.strerror}") from error
 
 
 def unmount(mountpoint: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
+from gridfsmount.core.preferences import PRIMARY
 
 DEFAULT_DEADLINE: Final = 30.0
 """Seconds for one database operation, fail-over included."""
@@ -15,6 +16,9 @@ DEFAULT_LEASE: Final = 300.0
 
 DEFAULT_CACHE: Final = 128 << 20
 """Bytes of chunks in memory."""
+
+DEFAULT_DISK_CACHE: Final = 50 << 30
+"""Bytes of chunks on the local disk, when there is a folder for them."""
 
 TRASH_GRACE: Final = 24 * 3600.0
 """Seconds that removed contents stay readable through open handles."""
@@ -42,5 +46,13 @@ class MountOptions:
     gid: int = field(default_factory=os.getgid)
     umask: int = field(default_factory=_umask)
     squash: tuple[int, int] | None = None
+    cache_size: int = DEFAULT_CACHE
+    """Bytes of chunks in memory."""
+    disk_cache: Path | None = None
+    """Where chunks are kept on a local disk; None for nowhere."""
+    disk_cache_size: int = DEFAULT_DISK_CACHE
+    """Bytes of chunks there."""
+    read_preference: str = PRIMARY
+    """Which members of a replica set are asked for contents of sealed versions."""
     deadline: float = DEFAULT_DEADLINE
     lease: float = DEFAULT_LEASE

@@ -11,21 +11,27 @@ from typing import Final
 import trio
 
 from gridfsmount.adopting.watcher import Watcher
+from gridfsmount.cache.disk import DiskCache
 from gridfsmount.cache.memory import ChunkCache
 from gridfsmount.errors import FileSystemError, MountError, StartupError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
+from gridfsmount.fuse.kernel import fill, tune
 from gridfsmount.mount.janitor import Janitor
-from gridfsmount.mount.options import DEFAULT_CACHE, TRASH_GRACE, MountOptions
+from gridfsmount.mount.options import TRASH_GRACE, MountOptions
+from gridfsmount.mount.runtime import tune_runtime
+from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
+from gridfsmount.reading.source import Source
 from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.lake_tree import LakeTree
+from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
-from gridfsmount.workers import Workers
+from gridfsmount.workers import Errands, Workers
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +59,12 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         )
         if read_only and not options.read_only:
             log.warning("read-only: the server takes no writes from this user")
-        try:
-            trio.run(_serve, options, lake, read_only, ready)
-        except BaseExceptionGroup as group:
-            raise _only(group) from group
+        tune_runtime()
+        with _disk_cache(options, lake) as disk:
+            try:
+                trio.run(_serve, options, lake, disk, read_only, ready)
+            except BaseExceptionGroup as group:
+                raise _only(group) from group
         log.info("unmounted %s", options.mountpoint)
 
 
@@ -71,11 +79,28 @@ def _server(options: MountOptions) -> Iterator[str]:
 
 @contextmanager
 def _connection(options: MountOptions, uri: str) -> Iterator[Connection]:
-    connection = connect(uri, bucket=options.bucket, deadline=options.deadline)
+    connection = connect(
+        uri,
+        bucket=options.bucket,
+        deadline=options.deadline,
+        settled_from=options.read_preference,
+    )
     try:
         yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def _disk_cache(options: MountOptions, lake: Lake) -> Iterator[DiskCache | None]:
+    if options.disk_cache is None:
+        yield None
+        return
+    disk = DiskCache(options.disk_cache, options.disk_cache_size, lake=lake.id)
+    try:
+        yield disk
+    finally:
+        disk.close()
 
 
 def _open(options: MountOptions, connection: Connection) -> Lake:
@@ -95,22 +120,46 @@ def _open(options: MountOptions, connection: Connection) -> Lake:
 
 
 async def _serve(
-    options: MountOptions, lake: Lake, read_only: bool, ready: Callable[[], None]
+    options: MountOptions,
+    lake: Lake,
+    disk: DiskCache | None,
+    read_only: bool,
+    ready: Callable[[], None],
 ) -> None:
     workers = Workers()
     recent = RecentNodes(lake.tree, workers)
     janitor = Janitor(lake, workers, recent, TRASH_GRACE)
-    reader = Reader(lake.contents, workers, ChunkCache(DEFAULT_CACHE))
     presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
     async with trio.open_nursery() as nursery:
-
-        def spawn(call: Callable[[], object]) -> None:
-            nursery.start_soon(_unwaited, workers, call)
-
-        files = Files(lake, workers, reader, recent, chunk_size=options.chunk_size, spawn=spawn)
-        tree = LakeTree(lake, workers, files, recent, presentation)
+        errands = Errands(nursery)
+        pages = KernelPages()
+        source = Source(lake.contents, disk)
+        reader = Reader(source, workers, ChunkCache(options.cache_size), errands)
+        folders = FolderAhead(
+            lake.tree,
+            lake.contents,
+            source,
+            reader,
+            workers,
+            errands,
+            budget=options.cache_size // 4,
+            settled=recent.is_fresh,
+            fill=fill,
+            filled=pages.note,
+        )
+        files = Files(
+            lake,
+            workers,
+            reader,
+            folders,
+            recent,
+            pages,
+            chunk_size=options.chunk_size,
+            errands=errands,
+        )
+        tree = LakeTree(lake, workers, files, folders, recent, presentation)
         session.open_session(
-            LakeOperations(tree, files),
+            LakeOperations(tree, files, options.disk_cache),
             options.mountpoint,
             name=str(lake.connection.deployment),
             read_only=read_only,
@@ -119,10 +168,12 @@ async def _serve(
         try:
             nursery.start_soon(_stop_on_signal)
             nursery.start_soon(_announce, options.mountpoint, ready)
+            if disk is not None:
+                errands.start(workers.background, disk.scan)
             if not read_only:
                 nursery.start_soon(janitor.run)
                 nursery.start_soon(Watcher(lake, workers).run)
-            await session.serve()
+            await session.serve(lambda: workers.busy)
         finally:
             session.close_session()
             files.close()
@@ -131,16 +182,10 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
-async def _unwaited(workers: Workers, call: Callable[[], object]) -> None:
-    try:
-        await workers.background(call)
-    except FileSystemError as error:
-        log.warning("left to the sweep: %s", error)
-
-
 async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:
     try:
         await trio.to_thread.run_sync(os.stat, mountpoint)
+        await trio.to_thread.run_sync(tune, mountpoint)
     except OSError as error:
         raise MountError(
             f"the mount does not answer: {error.strerror}; its log says why"

@@ -1,40 +1,102 @@
-"""Bytes of contents, through the chunk cache.
+"""Bytes of contents, through the chunk cache, with reading ahead.
 
 Runs on the event loop; no lock is held across a fetch. A chunk is fetched once however many
-readers want it: the others wait for the first.
+readers want it: it is on a *flight*, and the others wait for that. A flight that was started for
+what somebody may want soon waits for its turn; when somebody does want it, he does not: he flies
+it himself, on the foreground's lane.
 """
 
-import itertools
-from collections.abc import Iterable
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
 from gridfsmount.cache.memory import ChunkCache
-from gridfsmount.core.chunks import chunk_count, runs
+from gridfsmount.core.chunks import Bytes, chunk_count, runs
 from gridfsmount.core.model import Content, ContentId
-from gridfsmount.errors import Damaged
-from gridfsmount.store.contents import Contents
-from gridfsmount.workers import Workers
+from gridfsmount.core.readahead import ReadAhead
+from gridfsmount.errors import Damaged, FileSystemError, StoreUnavailable
+from gridfsmount.reading.source import Numbered, Source
+from gridfsmount.workers import AHEAD_THREADS, Errands, Workers
 
-FETCH_BYTES: Final = 4 << 20
-"""Most bytes of one query: larger ones delay the first byte and gain nothing."""
+log = logging.getLogger(__name__)
+
+FETCH_BYTES: Final = 8 << 20
+"""Most bytes of one query: larger ones delay the first byte and gain little."""
 
 FETCH_CHUNKS: Final = 4096
 """Most chunks of one query: foreign contents may have chunks of a few bytes."""
+
+CONTENTS_FOLLOWED: Final = 256
+"""Contents whose streams are remembered: those that are read at the same time."""
+
+SHARING_NOTES: Final = 64
+"""A content of which none of so many reads was takes no part of what may be read ahead."""
+
+KEEP_SECONDS: Final = 0.5
+"""How long a read waits for the local disk to take what others brought before."""
+
+KEEPING: Final = 8
+"""Flights whose chunks are still on their way to the local disk; more wait for it."""
+
+
+@dataclass(eq=False, slots=True)
+class Streams:
+    """How one content is read."""
+
+    ahead: ReadAhead
+    noted: int
+    """Number of the last read."""
+    sharing: int
+    """Contents that shared the budget then."""
+
+
+Loaded = tuple[list[Bytes], Numbered]
+Load = Callable[[Content, int, int, bool], Loaded]
+Lane = Callable[[Load, Content, int, int, bool], Awaitable[Loaded]]
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """A query for some chunks of one content."""
+
+    content: Content
+    first: int
+    past: int
+    settled: bool
+    started: bool = False
+    done: trio.Event = field(default_factory=trio.Event)
+    error: StoreUnavailable | None = None
+    """Why nobody should ask again at once."""
 
 
 class Reader:
     """Reads ranges of bytes."""
 
-    def __init__(self, contents: Contents, workers: Workers, cache: ChunkCache) -> None:
-        """Read from `contents`, keeping chunks in `cache`."""
-        self._contents = contents
+    def __init__(
+        self, source: Source, workers: Workers, cache: ChunkCache, errands: Errands
+    ) -> None:
+        """Read from `source`, keeping chunks in `cache`; what reads ahead is one of `errands`."""
+        self._source = source
         self._workers = workers
         self._cache = cache
-        self._flights: dict[tuple[ContentId, int], trio.Event] = {}
+        self._errands = errands
+        self._flights: dict[tuple[ContentId, int], Flight] = {}
+        self._streams: OrderedDict[ContentId, Streams] = OrderedDict()
+        self._notes = 0
+        self._sharing = 1
+        """Contents that were read lately: they share what may be read ahead."""
+        self._turns = trio.Semaphore(AHEAD_THREADS)
+        self._keeping = trio.CapacityLimiter(KEEPING)
+        self._stuck = False
+        """The local disk did not answer for long."""
 
-    async def read(self, content: Content, offset: int, size: int) -> bytes:
+    async def read(
+        self, content: Content, offset: int, size: int, *, settled: bool = False
+    ) -> Bytes:
         """Up to `size` bytes from `offset`; fewer only at the end of the content.
 
         Raises:
@@ -46,17 +108,101 @@ class Reader:
             return b""
         first = offset // content.chunk_size
         past = chunk_count(stop, content.chunk_size)
-        chunks = await self._chunks(content, first, past)
+        if content.length > content.chunk_size:
+            self._look_ahead(content, offset, stop - offset, settled)
+        chunks = await self._gather(content, first, past, settled)
         start = offset - first * content.chunk_size
         if len(chunks) == 1:
-            return chunks[0][start : start + stop - offset]
-        return b"".join(chunks)[start : start + stop - offset]
+            chunk = chunks[0]
+            if start == 0 and stop == offset + len(chunk):
+                return chunk
+            return memoryview(chunk)[start : start + stop - offset]
+        chunks[0] = memoryview(chunks[0])[start:]
+        chunks[-1] = memoryview(chunks[-1])[: stop - (past - 1) * content.chunk_size]
+        return b"".join(chunks)
 
-    async def _chunks(self, content: Content, first: int, past: int) -> list[bytes]:
-        found: dict[int, bytes] = {}
+    def holds(self, content: ContentId) -> bool:
+        """Whether a content's first chunk is in memory, or on its way."""
+        return (content, 0) in self._cache or (content, 0) in self._flights
+
+    def put(self, content: Content, chunks: Sequence[Bytes]) -> None:
+        """Take all chunks of a small content, checked by whoever read them."""
+        for n, chunk in enumerate(chunks):
+            self._cache.put(content.id, n, chunk)
+
+    def take(self, content: Content, chunks: Sequence[Bytes]) -> None:
+        """The same for chunks that the local disk lacks."""
+        self.put(content, chunks)
+        if self._source.keeps:
+            self._errands.start(self.keep, content, list(enumerate(chunks)))
+
+    async def keep(self, content: Content, chunks: Numbered) -> None:
+        """Put chunks on the local disk; returns soon unless the disk is behind."""
+        if not chunks:
+            return
+        if not self._keeping.available_tokens:
+            if self._stuck:
+                return
+            with trio.move_on_after(KEEP_SECONDS) as patience:
+                async with self._keeping:
+                    pass
+            if patience.cancelled_caught:
+                log.warning("the local disk does not answer: nothing is kept on it meanwhile")
+                self._stuck = True
+                return
+        self._errands.start(self._keep, content, chunks)
+
+    async def _keep(self, content: Content, chunks: Numbered) -> None:
+        async with self._keeping:
+            await self._workers.background(self._source.keep, content, chunks)
+        self._stuck = False
+
+    def _look_ahead(self, content: Content, offset: int, size: int, settled: bool) -> None:
+        streams = self._streams_of(content)
+        limit = _batch(content)
+        for first, past in streams.note(offset, size):
+            free = (n for n in range(first, past) if self._is_free(content.id, n))
+            for begin, end in list(runs(free)):
+                for at in range(begin, end, limit):
+                    flight = self._register(content, at, min(end, at + limit), settled)
+                    self._errands.start(self._fly_in_turn, flight)
+        # The kernel has their pages. Memory that is used again at once is still in the
+        # processor's cache: this is worth half of the time that the mount needs for a read.
+        for n in streams.left_behind():
+            self._cache.drop(content.id, n)
+
+    def _streams_of(self, content: Content) -> ReadAhead:
+        self._notes += 1
+        found = self._streams.get(content.id)
+        if found is None or self._notes % SHARING_NOTES == 0:
+            lately = self._notes - SHARING_NOTES
+            self._sharing = 1 + sum(
+                each.noted > lately for each in self._streams.values() if each is not found
+            )
+        # Half of the cache: the other half holds what is still being read.
+        budget = self._cache.room(content.chunk_size) // 2 // self._sharing
+        if found is None:
+            ahead = ReadAhead(content.length, content.chunk_size, budget=budget)
+            found = self._streams[content.id] = Streams(ahead, self._notes, self._sharing)
+            if len(self._streams) > CONTENTS_FOLLOWED:
+                self._streams.popitem(last=False)
+        else:
+            self._streams.move_to_end(content.id)
+            if found.sharing != self._sharing:
+                found.sharing = self._sharing
+                found.ahead.resize(budget)
+            found.noted = self._notes
+        return found.ahead
+
+    def _is_free(self, content: ContentId, n: int) -> bool:
+        key = (content, n)
+        return key not in self._cache and key not in self._flights
+
+    async def _gather(self, content: Content, first: int, past: int, settled: bool) -> list[Bytes]:
+        found: dict[int, Bytes] = {}
         while True:
             # No checkpoint between looking and registering a flight, or two would fetch the same.
-            waiting: list[trio.Event] = []
+            waiting: Flight | None = None
             wanted: list[int] = []
             for n in range(first, past):
                 if n in found:
@@ -65,58 +211,97 @@ class Reader:
                 if chunk is not None:
                     found[n] = chunk
                 elif (content.id, n) in self._flights:
-                    waiting.append(self._flights[content.id, n])
+                    waiting = waiting or self._flights[content.id, n]
                 else:
                     wanted.append(n)
-            if wanted:
+            if waiting is not None and not waiting.started:
+                found.update(_within(await self._fly(waiting), first, past))
+            elif wanted:
                 begin, end = next(runs(iter(wanted)))  # then look again: much may have happened
-                found.update(await self._fetch(content, begin, end))
-            elif waiting:
-                await waiting[0].wait()
+                found.update(await self._fetch(content, begin, end, settled))
+            elif waiting is not None:
+                await waiting.done.wait()
+                if waiting.error is not None:
+                    raise StoreUnavailable(str(waiting.error)) from waiting.error
             else:
                 return [found[n] for n in range(first, past)]
 
-    async def _fetch(self, content: Content, first: int, past: int) -> dict[int, bytes]:
+    async def _fetch(
+        self, content: Content, first: int, past: int, settled: bool
+    ) -> dict[int, Bytes]:
+        """Chunks that somebody waits for and no flight brings."""
+        found: dict[int, Bytes] = {}
         limit = _batch(content)
-        ahead = past
-        if (content.id, first - 1) in self._cache:  # somebody reads on from there
-            ahead = min(max(past, first + limit), chunk_count(content.length, content.chunk_size))
-            free = itertools.takewhile(lambda n: self._is_free(content, n), range(past, ahead))
-            ahead = past + sum(1 for _ in free)
-        flight = trio.Event()
-        numbers = range(first, ahead)
-        self._flights.update(((content.id, n), flight) for n in numbers)
+        parts = [(at, min(past, at + limit)) for at in range(first, past, limit)]
+        flights = [self._register(content, begin, end, settled, True) for begin, end in parts]
         try:
-            try:
-                chunks = await self._query(content, first, ahead)
-            except Damaged:
-                if ahead == past:
-                    raise
-                # What is damaged may lie in the part that nobody asked for.
-                chunks = await self._query(content, first, past)
+            for flight in flights:
+                found.update(await self._load(flight, self._workers.foreground))
+        except StoreUnavailable as error:
+            for flight in flights:
+                flight.error = error
+            raise
         finally:
-            for n in numbers:
-                del self._flights[content.id, n]
-            flight.set()
-        return chunks
-
-    def _is_free(self, content: Content, n: int) -> bool:
-        key = (content.id, n)
-        return key not in self._cache and key not in self._flights
-
-    async def _query(self, content: Content, first: int, past: int) -> dict[int, bytes]:
-        limit = _batch(content)
-        found: dict[int, bytes] = {}
-        for begin in range(first, past, limit):
-            end = min(past, begin + limit)
-            chunks = await self._workers.foreground(self._contents.read, content, begin, end)
-            self._keep(content.id, enumerate(chunks, begin))
-            found.update(enumerate(chunks, begin))
+            for flight in flights:
+                self._land(flight)
         return found
 
-    def _keep(self, content: ContentId, chunks: Iterable[tuple[int, bytes]]) -> None:
-        for n, chunk in chunks:
-            self._cache.put(content, n, chunk)
+    async def _fly(self, flight: Flight) -> dict[int, Bytes]:
+        """Bring at once what was to be brought in its turn; nothing if it is damaged."""
+        flight.started = True
+        try:
+            return await self._load(flight, self._workers.foreground)
+        except Damaged:
+            return {}  # what is damaged may lie in the part that nobody asked for
+        finally:
+            self._land(flight)
+
+    async def _fly_in_turn(self, flight: Flight) -> None:
+        async with self._turns:
+            if flight.started:
+                return  # somebody could not wait
+            flight.started = True
+            try:
+                await self._load(flight, self._workers.ahead)
+            except FileSystemError as error:
+                log.debug("not read ahead: %s", error)
+            finally:
+                self._land(flight)
+
+    async def _load(self, flight: Flight, lane: Lane) -> dict[int, Bytes]:
+        content = flight.content
+        try:
+            chunks, fresh = await lane(
+                self._source.load, content, flight.first, flight.past, flight.settled
+            )
+        except StoreUnavailable as error:
+            flight.error = error
+            raise
+        found = dict(enumerate(chunks, flight.first))
+        for n, chunk in found.items():
+            self._cache.put(content.id, n, chunk)
+        self._land(flight)
+        await self.keep(content, fresh)
+        return found
+
+    def _register(
+        self, content: Content, first: int, past: int, settled: bool, started: bool = False
+    ) -> Flight:
+        flight = Flight(content, first, past, settled, started)
+        for n in range(first, past):
+            self._flights[content.id, n] = flight
+        return flight
+
+    def _land(self, flight: Flight) -> None:
+        if flight.done.is_set():
+            return
+        for n in range(flight.first, flight.past):
+            del self._flights[flight.content.id, n]
+        flight.done.set()
+
+
+def _within(chunks: dict[int, Bytes], first: int, past: int) -> dict[int, Bytes]:
+    return {n: chunk for n, chunk in chunks.items() if first <= n < past}
 
 
 def _batch(content: Content) -> int:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node, State
 from gridfsmount.core.names import LATEST
 from gridfsmount.errors import NotFound
-from gridfsmount.store.tree import Tree
+from gridfsmount.reading.folders import FolderAhead
+from gridfsmount.store.tree import Page, Tree
 from gridfsmount.vfs.listing import Entry, Listing
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.rules import Level, level_of
@@ -22,12 +23,14 @@ class Directories:
         tree: Tree,
         workers: Workers,
         recent: RecentNodes,
+        folders: FolderAhead,
         show: Callable[[Node], Attributes],
     ) -> None:
         """List `tree`; `show` gives the attributes of an entry."""
         self._tree = tree
         self._workers = workers
         self._recent = recent
+        self._folders = folders
         self._show = show
         self._listings: dict[int, Listing] = {}
         self._numbers = itertools.count(1)
@@ -35,6 +38,7 @@ class Directories:
     async def open(self, inode: Inode) -> int:
         """A handle to list a directory."""
         folder = await self._recent.directory(inode)
+        await self._recent.learn(folder.version)
         listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
         number = next(self._numbers)
         self._listings[number] = listing
@@ -43,12 +47,17 @@ class Directories:
     async def read(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
         """Entries from `position` on; `.` and `..` come first."""
         listing = self._listings[number]
+
+        def note(page: Page, began: float, first: bool) -> None:
+            self._recent.listed([node for _, node in page.entries], began)
+            self._folders.listed(listing.inode, page.entries, began, first=first)
+
         for index, (name, node) in enumerate(listing.extra[position:], position):
             yield Entry(name, self._show(node), index + 1)
         offset = len(listing.extra)
         index = max(0, position - offset)
         while True:
-            rest = await listing.from_index(self._tree, self._workers, index)
+            rest = await listing.from_index(self._tree, self._workers, index, note)
             empty = True
             for at, name, node in rest:
                 empty = False

@@ -10,15 +10,13 @@ A lock per `OpenFile` keeps its writer's calls apart; reads of files that nobody
 import itertools
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import trio
 
-from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
+from gridfsmount.core.chunks import Bytes
+from gridfsmount.core.model import Caller, Content, Inode, Kind, Node
 from gridfsmount.errors import (
     Damaged,
     FileSystemError,
@@ -28,16 +26,16 @@ from gridfsmount.errors import (
     Stale,
     StoreFailed,
 )
+from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.openings import Opening
+from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.recent import REMEMBER_SECONDS, RecentNodes
-from gridfsmount.workers import Workers
+from gridfsmount.workers import Errands, Workers
 from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
 
 log = logging.getLogger(__name__)
-
-_KNOWN_CONTENTS: Final = 10_000
-"""Inodes whose cached content is remembered: a number and a few bytes each."""
 
 HOLE_BYTES: Final = 1 << 30
 """Holes up to this size are not worth a question to the server."""
@@ -68,12 +66,16 @@ class OpenFile:
     """When the node was read from the lake."""
     handles: int = 0
     writers: int = 0
+    settled: bool = False
+    """It lies in a sealed version: nothing of this changes any more."""
+    fresh: bool = False
+    """Moreover, the kernel remembers nothing from before that."""
 
     @property
     def authoritative(self) -> bool:
         """Whether this knows better than the lake, or as well as the kernel would believe."""
-        fresh = time.monotonic() - self.seen < REMEMBER_SECONDS
-        return self.dirty or self.unlinked or fresh
+        recent = time.monotonic() - self.seen < REMEMBER_SECONDS
+        return self.dirty or self.unlinked or self.settled or recent
 
     @property
     def shown(self) -> Node:
@@ -119,26 +121,26 @@ class Files:
         lake: Lake,
         workers: Workers,
         reader: Reader,
+        folders: FolderAhead,
         recent: RecentNodes,
+        pages: KernelPages,
         *,
         chunk_size: int,
-        spawn: Callable[[Callable[[], object]], None],
+        errands: Errands,
     ) -> None:
-        """Serve `lake`; `spawn` runs a blocking call in the background."""
+        """Serve `lake`; what nobody waits for is one of `errands`."""
         self._lake = lake
         self._workers = workers
         self._reader = reader
+        self._folders = folders
+        self._pages = pages
         self._recent = recent
         self._chunk_size = chunk_size
-        self._spawn = spawn
+        self._errands = errands
         self._budget = DirtyBudget()
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
         self._files: dict[Inode, OpenFile] = {}
-        self._stale: dict[Inode, int] = {}
-        """Number of handles that hold an older content of an inode."""
-        self._cached: OrderedDict[Inode, ContentId | None] = OrderedDict()
-        """The content that the kernel may have pages of."""
 
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
@@ -154,8 +156,13 @@ class Files:
             ReadOnly: it lies in a sealed version and is to be written.
             Damaged: its content cannot be found.
         """
-        file = await self._current(inode, load=not truncate)
+        reads = not (writable or truncate)
+        file = self._settled(inode) if reads else None
+        if file is None:
+            file = await self._current(inode, load=not truncate, whole=reads)
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
+        if reads:
+            self._folders.opened(file.node)
         handle = Handle(file, writable, append, caller.uid)
         try:
             if writable or truncate:
@@ -173,10 +180,10 @@ class Files:
         """A handle on a file that was created just now."""
         file = OpenFile(node, None, handles=1)
         self._files[node.inode] = file
-        self._remember(node.inode, None)
+        self._pages.note(node.inode, None)
         return self._enter(Handle(file, writable, append, caller.uid))
 
-    async def read(self, number: int, offset: int, size: int) -> bytes:
+    async def read(self, number: int, offset: int, size: int) -> Bytes:
         """Bytes of an open file.
 
         Raises:
@@ -189,7 +196,7 @@ class Files:
                     return await file.writer.read(offset, size)
         if file.content is None:
             return b""
-        return await self._reader.read(file.content, offset, size)
+        return await self._reader.read(file.content, offset, size, settled=file.settled)
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Write to an open file; returns the number of bytes taken, which is all of them."""
@@ -260,6 +267,9 @@ class Files:
         """Close a handle; what was mapped and written after the last commit is committed."""
         handle = self._handles.pop(number)
         file = handle.file
+        if not handle.writable and file.writer is None:
+            self._drop(file)
+            return
         try:
             async with file.lock:
                 if handle.writable and file.writers == 1:
@@ -302,19 +312,9 @@ class Files:
         file.writers += handle.writable
         inode = file.node.inode
         content = None if file.content is None else file.content.id
-        same = file.dirty or (inode in self._cached and self._cached[inode] == content)
-        self._remember(inode, content)
-        return Opened(number, keep_cache=same, direct_io=inode in self._stale)
-
-    def _remember(self, inode: Inode, content: ContentId | None) -> None:
-        if inode in self._stale:
-            # Handles of an older content fill the kernel's cache with theirs.
-            self._cached.pop(inode, None)
-            return
-        self._cached[inode] = content
-        self._cached.move_to_end(inode)
-        if len(self._cached) > _KNOWN_CONTENTS:
-            self._cached.popitem(last=False)
+        same = file.dirty or file.fresh or self._pages.are_of(inode, content)
+        self._pages.note(inode, content)
+        return Opened(number, keep_cache=same, direct_io=self._pages.bypassed(inode))
 
     def _handle(self, number: int) -> Handle:
         handle = self._handles.get(number)
@@ -322,13 +322,40 @@ class Files:
             raise InvalidArgument(f"no open file has the handle {number}")
         return handle
 
-    async def _current(self, inode: Inode, *, load: bool) -> OpenFile:
+    def _settled(self, inode: Inode) -> OpenFile | None:
+        """The open file of an inode, where all is known and nothing can change: asks nobody."""
+        node = self._recent.settled(inode)
+        if node is None or node.kind is not Kind.FILE:
+            return None
+        file = self._files.get(inode)
+        if file is not None:
+            return file if file.settled else None
+        content = None if node.content is None else self._folders.content(node.content)
+        if (0 if content is None else content.length) != node.size:
+            return None
+        return self._opened(node, content, began=time.monotonic())
+
+    async def _current(self, inode: Inode, *, load: bool, whole: bool = False) -> OpenFile:
         """The open file of an inode with its newest content, made if need be."""
         known = self._files.get(inode)
         if known is not None and (known.unlinked or known.dirty):
             return known
-        node, content = await self._workers.foreground(self._load, inode, load)
-        self._recent.remember(node)
+        last = self._recent.peek(inode)
+        known_content = None
+        if load and last is not None and last.content is not None:
+            whole = whole and not self._reader.holds(last.content)
+            known_content = None if whole else self._folders.content(last.content)
+        began = time.monotonic()
+        try:
+            opening = await self._workers.foreground(self._load, inode, load, whole, known_content)
+        except Stale:
+            self._recent.forget(inode)  # the kernel looks the name up again
+            raise
+        node, content = self._recent.remember(opening.node, began), opening.content
+        if content is not None:
+            self._folders.remember(content)
+            if opening.chunks is not None:
+                self._reader.take(content, opening.chunks)
         # No checkpoint from here on: whoever comes meanwhile must find one file.
         known = self._files.get(inode)
         if known is not None:
@@ -338,36 +365,45 @@ class Files:
                 known.node, known.seen = node, time.monotonic()
                 return known
             if known.handles:
-                self._stale[inode] = self._stale.get(inode, 0) + 1
-        file = self._files[inode] = OpenFile(node, content)
+                self._pages.outdate(inode)
+        return self._opened(node, content, began)
+
+    def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
+        file = self._files[node.inode] = OpenFile(
+            node,
+            content,
+            settled=self._recent.is_settled(node, began),
+            fresh=self._recent.is_fresh(node, began),
+        )
         return file
 
-    def _load(self, inode: Inode, load: bool) -> tuple[Node, Content | None]:
-        node = self._lake.tree.get(inode)
+    def _load(self, inode: Inode, load: bool, whole: bool, known: Content | None) -> Opening:
+        if known is not None and known.chunk_xxh3 is not None:
+            # The node alone has to be asked for: what its hashes tell apart is never another.
+            node = self._lake.tree.get(inode)
+            if node is not None and (node.content, node.size) == (known.id, known.length):
+                return Opening(node, known)
         while True:
-            if node is None:
+            if load:
+                opening = self._lake.openings.open(inode, whole=whole)
+            else:
+                found = self._lake.tree.get(inode)
+                opening = None if found is None else Opening(found, None)
+            if opening is None:
                 raise Stale(f"inode {inode}")
+            node, content = opening.node, opening.content
             if node.kind is not Kind.FILE:
                 raise InvalidArgument(f"inode {inode} is no regular file")
-            if not load:
-                return node, None
-            try:
-                return node, self._content(node)
-            except Damaged:
-                # Or replaced between the two questions: then the node tells of another content.
-                again = self._lake.tree.get(inode)
-                if again is not None and again.content == node.content:
-                    raise
-                node = again
-
-    def _content(self, node: Node) -> Content | None:
-        content = None if node.content is None else self._lake.contents.get(node.content)
-        length = 0 if content is None else content.length
-        if length != node.size:
-            raise Damaged(
-                f"inode {node.inode} has {node.size} bytes, its content {node.content} has {length}"
-            )
-        return content
+            length = 0 if content is None else content.length
+            if not load or length == node.size:
+                return opening
+            # Or replaced meanwhile: then the node tells of another content.
+            again = self._lake.tree.get(inode)
+            if again is not None and again.content == node.content:
+                raise Damaged(
+                    f"inode {inode} has {node.size} bytes, its content {node.content} "
+                    + ("cannot be found" if content is None else f"has {length}")
+                )
 
     def _writer(self, file: OpenFile) -> ChunkedWriter:
         if file.writer is None:
@@ -432,11 +468,11 @@ class Files:
         emptied = writer.target if content is None else None
         writer.committed(content)
         if emptied is not None:  # what was uploaded was truncated away
-            self._spawn(partial(self._lake.commits.abandon, emptied))
+            self._errands.start(self._workers.background, self._lake.commits.abandon, emptied)
         self._recent.remember(node)
         file.node, file.content, file.dirty, file.kill_set_id = node, content, False, False
         file.seen = time.monotonic()
-        self._remember(node.inode, node.content)
+        self._pages.note(node.inode, node.content)
 
     async def _path(self, file: OpenFile) -> str | None:
         """Where drivers will find the file; None when its folder is gone."""
@@ -481,17 +517,14 @@ class Files:
         writer.drop_pages()
         target = writer.target
         if target is not None:
-            self._spawn(lambda: self._lake.commits.abandon(target))
+            self._errands.start(self._workers.background, self._lake.commits.abandon, target)
 
     def _drop(self, file: OpenFile) -> None:
         file.handles -= 1
         inode = file.node.inode
         if self._files.get(inode) is not file:
-            left = self._stale.get(inode, 0) - (file.handles == 0)
-            if left > 0:
-                self._stale[inode] = left
-            else:
-                self._stale.pop(inode, None)
+            if file.handles == 0:
+                self._pages.release(inode)
         elif file.handles == 0:
             del self._files[inode]
 

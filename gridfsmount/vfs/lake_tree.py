@@ -30,6 +30,7 @@ from gridfsmount.errors import (
     CrossVersion,
     InvalidArgument,
     IsADirectory,
+    NeverFound,
     NoAttribute,
     NotADirectory,
     NotFound,
@@ -37,6 +38,7 @@ from gridfsmount.errors import (
     ReadOnly,
     TooManyLinks,
 )
+from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.store.commits import MAX_LINKS
 from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.directories import Directories
@@ -76,14 +78,16 @@ class LakeTree:
         lake: Lake,
         workers: Workers,
         files: Files,
+        folders: FolderAhead,
         recent: RecentNodes,
         presentation: Presentation,
     ) -> None:
         """Serve `lake` through `files`."""
-        self.directories = Directories(lake.tree, workers, recent, self._shown)
+        self.directories = Directories(lake.tree, workers, recent, folders, self._shown)
         self._lake = lake
         self._workers = workers
         self._files = files
+        self._folders = folders
         self._recent = recent
         self._presentation = presentation
         self._inodes = InodeNumbers(lake.tree, workers)
@@ -96,6 +100,7 @@ class LakeTree:
 
         Raises:
             NotFound: there is none.
+            NeverFound: nor will there be.
         """
         if name == ".":
             return await self.attributes(parent)
@@ -106,7 +111,14 @@ class LakeTree:
             folder = await self._recent.directory(parent)
             if level_of(folder) is Level.FOLDER:
                 return self._shown(await self.directories.latest(folder))
-        return self._shown(await self._find(parent, name))
+        began = time.monotonic()
+        try:
+            return self._shown(await self._look_up(Name(parent, name)))
+        except NotFound as error:
+            folder = await self._recent.directory(parent)
+            if self._recent.is_sealed(folder.version, began):
+                raise NeverFound(str(error)) from error
+            raise
 
     async def attributes(self, inode: Inode) -> Attributes:
         """Attributes of an inode.
@@ -362,16 +374,37 @@ class LakeTree:
     # --- inner parts ---------------------------------------------------------------------------
 
     def _shown(self, node: Node) -> Attributes:
+        if self._recent.settled(node.inode) is node:
+            return self._presentation.attributes(node, settled=True)
         file = self._files.find(node.inode)
         if file is not None and file.dirty:
             node = file.shown
         return self._presentation.attributes(self._recent.shown(node))
 
+    async def _look_up(self, name: Name) -> Node:
+        """The node of a name, for the kernel, which believes it for a moment anyway.
+
+        While a folder is read in order, the next names come with it.
+        """
+        known = self._recent.named(name)
+        if known is not None:
+            return known
+        names = self._folders.following(name)
+        if len(names) == 1:
+            return await self._find(name.parent, name.name)
+        began = time.monotonic()
+        found = await self._workers.foreground(self._lake.tree.find_many, name.parent, names)
+        self._recent.remember_named(found, began)
+        if name not in found:
+            raise NotFound(name.name)
+        return found[name]
+
     async def _find(self, parent: Inode, name: str) -> Node:
+        began = time.monotonic()
         node = await self._workers.foreground(self._lake.tree.find, parent, name)
         if node is None:
             raise NotFound(name)
-        return self._recent.remember(node)
+        return self._recent.remember(node, began)
 
     async def _node(self, inode: Inode) -> Node:
         if inode & LATEST_FLAG:

@@ -6,7 +6,8 @@ from the names at which pages began, so nothing but one page is kept in memory.
 """
 
 import bisect
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,17 +49,26 @@ class Listing:
         return self.starts[self.page_number][0] + len(self.page.entries)
 
     async def from_index(
-        self, tree: Tree, workers: Workers, index: int
+        self,
+        tree: Tree,
+        workers: Workers,
+        index: int,
+        note: Callable[[Page, float, bool], None],
     ) -> Iterator[tuple[int, str, Node]]:
-        """The rest of the page that holds entry `index`; empty at the end."""
+        """The rest of the page that holds entry `index`; empty at the end.
+
+        `note` is told of every page that was read, since when, and whether it is the first.
+        """
         if index == 0:  # a new start: show what is there now
             self.starts, self.page = [(0, "")], None
         number = bisect.bisect_right([start for start, _ in self.starts], index) - 1
         while True:
             start, after = self.starts[number]
             if self.page is None or self.page_number != number:
+                began = time.monotonic()
                 self.page = await workers.foreground(tree.page, self.inode, after, PAGE_ENTRIES)
                 self.page_number = number
+                note(self.page, began, number == 0)
             entries, last = self.page.entries, self.page.last
             if last is not None and number + 1 == len(self.starts):
                 self.starts.append((start + len(entries), last))

@@ -21,8 +21,8 @@ class Presentation:
     squash: tuple[int, int] | None = None
     """Owner and group of everything, whatever the lake knows."""
 
-    def attributes(self, node: Node, *, size: int | None = None) -> Attributes:
-        """What `stat` shows; `size` overrides what the node says, for files being written."""
+    def attributes(self, node: Node, *, settled: bool = False) -> Attributes:
+        """What `stat` shows of a node; `settled`: for good."""
         uid, gid = self.squash or (
             self.uid if node.uid is None else node.uid,
             self.gid if node.gid is None else node.gid,
@@ -35,10 +35,11 @@ class Presentation:
             nlink=1 if node.kind is Kind.DIRECTORY else len(node.names),
             uid=uid,
             gid=gid,
-            size=_size(node) if size is None else size,
+            size=_size(node),
             atime_ns=node.mtime_ns if node.atime_ns is None else node.atime_ns,
             mtime_ns=node.mtime_ns,
             ctime_ns=node.ctime_ns,
+            settled=settled,
         )
 
     def mode(self, node: Node) -> int:

@@ -6,12 +6,14 @@ then.
 """
 
 import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 import trio
 
-from gridfsmount.core.model import Inode, Kind, Node, State
+from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import FileSystemError, NotADirectory, ReadOnly, Stale
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
@@ -24,6 +26,9 @@ PATH_SECONDS: Final = 1.0
 
 _MOST: Final = 10_000
 
+SETTLED: Final = 20_000
+"""Nodes of sealed versions that are remembered for good: about a kilobyte each."""
+
 
 class RecentNodes:
     """Nodes as they were a moment ago, paths of directories, and times to be written."""
@@ -34,6 +39,12 @@ class RecentNodes:
         self._workers = workers
         self._known: dict[Inode, tuple[float, Node]] = {}
         self._paths: dict[Inode, tuple[float, str]] = {}
+        self._named: dict[Name, tuple[float, Inode]] = {}
+        self._settled: OrderedDict[Inode, Node] = OrderedDict()
+        self._sealed: dict[Inode, float] = {}
+        """Sealed versions, and since when that is known: what was read before may be outdated."""
+        self._drafts: set[Inode] = set()
+        """Versions that were seen unsealed."""
         self._touched_ns: dict[Inode, int] = {}
         self._writing = trio.Lock()
         """Held while times are on their way to the lake."""
@@ -44,6 +55,9 @@ class RecentNodes:
         Raises:
             NotFound: there is none.
         """
+        settled = self.settled(inode)
+        if settled is not None:
+            return settled
         began = time.monotonic()
         known = self._known.get(inode)
         if known is not None and began - known[0] < REMEMBER_SECONDS:
@@ -53,6 +67,64 @@ class RecentNodes:
             self.forget(inode)
             raise Stale(f"inode {inode}")
         return self.remember(node, began)
+
+    def named(self, name: Name) -> Node | None:
+        """The node of a name that was looked up with others a moment ago."""
+        found = self._named.get(name)
+        known = None if found is None else self._known.get(found[1])
+        if found is None or known is None:
+            return None
+        oldest = time.monotonic() - REMEMBER_SECONDS
+        return known[1] if min(found[0], known[0]) > oldest and name in known[1].names else None
+
+    def remember_named(self, names: Mapping[Name, Node], began: float) -> None:
+        """Note which nodes some names lead to, as they were at `began`."""
+        if len(self._named) >= _MOST:
+            self._named.clear()
+        for name, node in names.items():
+            self._named[name] = (began, node.inode)
+            self.remember(node, began)
+
+    def peek(self, inode: Inode) -> Node | None:
+        """A node as it was when last seen, if that is remembered."""
+        known = self._known.get(inode)
+        return None if known is None else known[1]
+
+    def settled(self, inode: Inode) -> Node | None:
+        """A node of a sealed version, if it is remembered: it is what it was for good."""
+        node = self._settled.get(inode)
+        if node is not None:
+            self._settled.move_to_end(inode)
+        return node
+
+    def is_sealed(self, version: Inode | None, began: float) -> bool:
+        """Whether what was read of a version from `began` on will never change."""
+        if version is None:
+            return False
+        sealed = self._sealed.get(version)
+        return sealed is not None and sealed < began
+
+    def is_settled(self, node: Node, began: float) -> bool:
+        """Whether a node that was read from `began` on will never change.
+
+        A version's own node does: it can be removed.
+        """
+        return node.version != node.inode and self.is_sealed(node.version, began)
+
+    def is_fresh(self, node: Node, began: float) -> bool:
+        """Whether moreover the kernel remembers nothing from before its version was sealed."""
+        return self.is_settled(node, began) and node.version not in self._drafts
+
+    def listed(self, nodes: Iterable[Node], began: float) -> None:
+        """Remember what will never change of nodes that were read from `began` on."""
+        for node in nodes:
+            if self.is_settled(node, began):
+                self._settle(node)
+
+    async def learn(self, version: Inode | None) -> None:
+        """Find out whether a version is sealed."""
+        if version is not None and version not in self._sealed and version != UNSORTED:
+            await self.get(version)
 
     async def directory(self, inode: Inode) -> Node:
         """The same for a directory.
@@ -90,7 +162,18 @@ class RecentNodes:
         known = self._known.get(node.inode)
         if known is None or known[1].rev <= node.rev:
             self._known[node.inode] = (time.monotonic() if seen is None else seen, node)
+        if node.state is State.DRAFT:
+            self._drafts.add(node.inode)
+        elif node.state is State.SEALED:
+            self._sealed.setdefault(node.inode, time.monotonic())
+        if seen is not None and self.is_settled(node, seen):
+            self._settle(node)
         return node
+
+    def _settle(self, node: Node) -> None:
+        self._settled[node.inode] = node
+        if len(self._settled) > SETTLED:
+            self._settled.popitem(last=False)
 
     def moved(self) -> None:
         """A directory has another path now, and all below it."""
@@ -111,9 +194,11 @@ class RecentNodes:
         """Look these up anew next time."""
         for inode in inodes:
             self._known.pop(inode, None)
+            self._settled.pop(inode, None)
 
     def touch(self, *inodes: Inode) -> None:
         """The directories' entries changed now."""
+        self._named.clear()
         now = time.time_ns()
         for inode in inodes:
             self._touched_ns[inode] = now

@@ -12,6 +12,9 @@ CONTENT: Final = "user.lake.content"
 PID: Final = "user.lake.pid"
 """On the root: the process that serves the mount; `gridfsmount umount` waits for it."""
 
+DISK_CACHE: Final = "user.lake.disk-cache"
+"""On the root of a mount that has one: the folder of its disk cache."""
+
 MAX_TOTAL: Final = 1 << 20
 """Bytes of all attributes of a node: they live in its document, which has at most 16 MiB."""
 

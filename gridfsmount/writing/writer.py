@@ -20,6 +20,7 @@ from gridfsmount.core.chunks import (
     MAX_CHUNK_SIZE,
     MAX_CHUNKS,
     MIN_CHUNK_SIZE,
+    Bytes,
     chunk_count,
     chunk_length,
     packed_hash,
@@ -51,7 +52,7 @@ of 1 TiB in chunks of 1 MiB. Larger files go without."""
 CHUNKS_AT_ONCE: Final = 4096
 """Chunks that are looked at before other tasks get their turn."""
 
-ReadContent: TypeAlias = Callable[[Content, int, int], Awaitable[bytes]]
+ReadContent: TypeAlias = Callable[[Content, int, int], Awaitable[Bytes]]
 """Bytes of a content: content, offset, size."""
 
 
@@ -333,7 +334,7 @@ class ChunkedWriter:
         length = min(stop, self._base_length(n)) - start
         if self._base is None or length <= 0:
             return b""
-        return await self._read_base(self._base, n * self._chunk_size + start, length)
+        return bytes(await self._read_base(self._base, n * self._chunk_size + start, length))
 
     async def _spill(self, current: int) -> None:
         """Upload pages, the one that is being filled last."""

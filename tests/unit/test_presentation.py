@@ -72,8 +72,3 @@ def test_a_directory_has_one_link_and_a_fixed_size() -> None:
 def test_a_symlink_is_as_long_as_its_target_in_bytes_and_open_to_all() -> None:
     shown = PLAIN.attributes(replace(FILE, kind=Kind.SYMLINK, target="äöü", size=0, mode=0o600))
     assert (shown.size, shown.mode) == (6, 0o777)
-
-
-def test_a_file_being_written_shows_its_size_so_far() -> None:
-    assert PLAIN.attributes(FILE, size=0).size == 0
-    assert PLAIN.attributes(FILE, size=1 << 40).size == 1 << 40

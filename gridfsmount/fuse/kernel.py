@@ -1,0 +1,63 @@
+"""What the kernel can be told beside its requests: pages, and how it should behave."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import pyfuse3
+from pyfuse3 import InodeT
+
+from gridfsmount.core.chunks import Bytes
+from gridfsmount.core.model import Inode
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD_KIB: Final = 1024
+"""How far the kernel reads ahead by itself. It is what lets its requests grow from 128 KiB to the
+1 MiB that FUSE allows: twice the speed of cold reads. More brought nothing."""
+
+MAX_BACKGROUND: Final = 64
+"""Requests of read-ahead that the kernel has under way at once; its default is 12."""
+
+_SETTINGS: Final = Path("/sys")
+
+
+def fill(inode: Inode, chunks: Sequence[Bytes]) -> bool:
+    """Give the kernel all pages of a file that never changes; false if it does not want them.
+
+    Blocks while the kernel has a page of it locked, which it has only for the length of a request.
+    """
+    offset = 0
+    try:
+        for chunk in chunks:
+            # Any buffer will do, whatever its annotations say.
+            pyfuse3.notify_store(InodeT(inode), offset, cast(bytes, chunk))
+            offset += len(chunk)
+    except OSError:  # ENOENT: the kernel does not know the inode
+        return False
+    return True
+
+
+def tune(mountpoint: Path) -> None:
+    """Make the kernel ask for more at once. Needs root; without it, reads are slower.
+
+    Blocks; call while requests are served.
+    """
+    try:
+        device = mountpoint.stat().st_dev
+    except OSError as error:
+        log.debug("not tuned: %s", error)
+        return
+    major, minor = os.major(device), os.minor(device)
+    _set(_SETTINGS / f"class/bdi/{major}:{minor}/read_ahead_kb", READ_AHEAD_KIB)
+    _set(_SETTINGS / f"fs/fuse/connections/{minor}/max_background", MAX_BACKGROUND)
+
+
+def _set(setting: Path, value: int) -> None:
+    try:
+        setting.write_text(str(value))
+    except OSError as error:
+        level = logging.INFO if setting.name == "read_ahead_kb" else logging.DEBUG
+        log.log(level, "%s stays as it is: %s", setting, error.strerror)
