@@ -159,6 +159,8 @@ class FolderAhead:
         self._entries = 0
         self._known: OrderedDict[ContentId, Content] = OrderedDict()
         self._coming: set[Inode] = set()
+        self._met: set[Inode] = set()
+        """Those of them that were opened meanwhile."""
         self._unlisted: OrderedDict[Inode, tuple[str, int, int]] = OrderedDict()
         """The last name opened in a folder, opens in ascending order, opens until a listing."""
 
@@ -198,6 +200,8 @@ class FolderAhead:
         """A file is opened to be read."""
         if not node.names:
             return
+        if node.inode in self._coming:
+            self._met.add(node.inode)
         folder = self._folders.get(node.names[0].parent)
         place = None if folder is None else folder.places.get(node.inode)
         if folder is None or place is None:
@@ -292,7 +296,8 @@ class FolderAhead:
             settled = [
                 (each, chunks_of[each.content])
                 for each in entries
-                if each.settled and each.content in chunks_of
+                # Pages of an open file may be locked, and then giving it some waits for others.
+                if each.settled and each.content in chunks_of and each.inode not in self._met
             ]
             if settled:
                 for inode, content_id in await self._workers.ahead(self._fill_all, settled):
@@ -302,6 +307,7 @@ class FolderAhead:
             return
         finally:
             self._coming.difference_update(each.inode for each in entries)
+            self._met.intersection_update(self._coming)
         for content, numbered in fresh:
             await self._reader.keep(content, numbered)
 

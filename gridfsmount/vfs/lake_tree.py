@@ -115,8 +115,8 @@ class LakeTree:
         try:
             return self._shown(await self._look_up(Name(parent, name)))
         except NotFound as error:
-            folder = await self._recent.directory(parent)
-            if self._recent.is_sealed(folder.version, began):
+            known = self._recent.settled(parent) or self._recent.peek(parent)
+            if known is not None and self._recent.is_sealed(known.version, began):
                 raise NeverFound(str(error)) from error
             raise
 

@@ -5,6 +5,7 @@ and remove touches its directory: the times are written once a second, and shown
 then.
 """
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from typing import Final
 import trio
 
 from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
-from gridfsmount.errors import FileSystemError, NotADirectory, ReadOnly, Stale
+from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnly, Stale
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
 
@@ -124,7 +125,8 @@ class RecentNodes:
     async def learn(self, version: Inode | None) -> None:
         """Find out whether a version is sealed."""
         if version is not None and version not in self._sealed and version != UNSORTED:
-            await self.get(version)
+            with contextlib.suppress(NotFound):  # then it is no version
+                await self.get(version)
 
     async def directory(self, inode: Inode) -> Node:
         """The same for a directory.
