@@ -26,6 +26,9 @@ AHEAD_THREADS: Final = 2
 
 BACKGROUND_THREADS: Final = 4
 
+DISK_THREADS: Final = 2
+"""A local disk that hangs holds up nothing but what is to be kept on it."""
+
 
 class Workers:
     """Runs blocking calls without blocking the event loop."""
@@ -34,6 +37,7 @@ class Workers:
         """Must be made inside of a running trio loop."""
         self._foreground = trio.CapacityLimiter(FOREGROUND_THREADS)
         self._background = trio.CapacityLimiter(BACKGROUND_THREADS)
+        self._disk = trio.CapacityLimiter(DISK_THREADS)
         self._ahead = trio.CapacityLimiter(AHEAD_THREADS)
 
     @property
@@ -52,6 +56,10 @@ class Workers:
     async def background(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that nobody waits for."""
         return await trio.to_thread.run_sync(call, *args, limiter=self._background)
+
+    async def disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a call that writes to the local disk, and that nobody waits for."""
+        return await trio.to_thread.run_sync(call, *args, limiter=self._disk)
 
     async def wait(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that mostly waits; when cancelled, its thread is left to end by itself."""

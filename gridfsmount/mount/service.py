@@ -169,7 +169,7 @@ async def _serve(
             nursery.start_soon(_stop_on_signal)
             nursery.start_soon(_announce, options.mountpoint, ready)
             if disk is not None:
-                errands.start(workers.background, disk.scan)
+                errands.start(workers.disk, disk.scan)
             if not read_only:
                 nursery.start_soon(janitor.run)
                 nursery.start_soon(Watcher(lake, workers).run)

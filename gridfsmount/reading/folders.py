@@ -255,7 +255,11 @@ class FolderAhead:
 
     async def _list(self, name: Name, first: bool) -> None:
         began = time.monotonic()
-        page = await self._workers.ahead(self._tree.page, name.parent, name.name, LISTED)
+        try:
+            page = await self._workers.ahead(self._tree.page, name.parent, name.name, LISTED)
+        except FileSystemError as error:
+            log.debug("not listed: %s", error)
+            return
         self.listed(name.parent, page.entries, began, first=first)
         folder = self._folders.get(name.parent)
         if folder is not None:

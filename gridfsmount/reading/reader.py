@@ -71,6 +71,8 @@ class Flight:
     done: trio.Event = field(default_factory=trio.Event)
     error: StoreUnavailable | None = None
     """Why nobody should ask again at once."""
+    found: dict[int, Bytes] = field(default_factory=dict)
+    """What it brought, for those who wait: another reader may be past it before they look."""
 
 
 class Reader:
@@ -154,7 +156,7 @@ class Reader:
 
     async def _keep(self, content: Content, chunks: Numbered) -> None:
         async with self._keeping:
-            await self._workers.background(self._source.keep, content, chunks)
+            await self._workers.disk(self._source.keep, content, chunks)
         self._stuck = False
 
     def _look_ahead(self, content: Content, offset: int, size: int, settled: bool) -> None:
@@ -223,6 +225,7 @@ class Reader:
                 await waiting.done.wait()
                 if waiting.error is not None:
                     raise StoreUnavailable(str(waiting.error)) from waiting.error
+                found.update(_within(waiting.found, first, past))
             else:
                 return [found[n] for n in range(first, past)]
 
@@ -277,7 +280,7 @@ class Reader:
         except StoreUnavailable as error:
             flight.error = error
             raise
-        found = dict(enumerate(chunks, flight.first))
+        flight.found = found = dict(enumerate(chunks, flight.first))
         for n, chunk in found.items():
             self._cache.put(content.id, n, chunk)
         self._land(flight)

@@ -89,7 +89,7 @@ def test_what_was_uploaded_in_vain_is_removed_when_the_server_is_back(
 
         server.kill()
         assert errno_of(lambda: os.close(descriptor)) == errno.EIO
-        eventually(lambda: "left to the sweep" in mount.log_text(), "its removal failed")
+        eventually(lambda: "left undone" in mount.log_text(), "its removal failed")
         server.start()
 
         eventually(lambda: not lake.unpublished_chunks(), "it is removed", 16)

@@ -95,18 +95,18 @@ class HeldWorkers(Workers):
         super().__init__()
         self.let_ahead = threading.Event()
         self.let_ahead.set()
-        self.let_background = threading.Event()
-        self.let_background.set()
+        self.let_disk = threading.Event()
+        self.let_disk.set()
 
     async def ahead(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         return await super().ahead(_after(self.let_ahead, call, *args))
 
-    async def background(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await super().background(_after(self.let_background, call, *args))
+    async def disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await super().disk(_after(self.let_disk, call, *args))
 
     def let_go(self) -> None:
         self.let_ahead.set()
-        self.let_background.set()
+        self.let_disk.set()
 
 
 def _after(gate: threading.Event, call: Callable[[*Ts], T], *args: *Ts) -> Callable[[], T]:
@@ -626,7 +626,7 @@ async def test_a_slow_disk_holds_up_no_reader(tmp_path: Path) -> None:
     contents = CountingContents(text(100_000), 1000)
     disk = disk_cache(tmp_path)
     async with reading(contents, disk=disk) as bench:
-        bench.workers.let_background.clear()
+        bench.workers.let_disk.clear()
         with trio.fail_after(PATIENCE / 2):
             for n in range(KEEPING):
                 await read_right(bench.reader, contents, (n * 37 % 100) * 1000, 1000)
@@ -636,7 +636,7 @@ async def test_a_slow_disk_holds_up_no_reader(tmp_path: Path) -> None:
 async def test_a_disk_that_does_not_answer_holds_up_no_reader_for_good(tmp_path: Path) -> None:
     contents = CountingContents(text(100_000), 1000)
     async with reading(contents, disk=disk_cache(tmp_path)) as bench:
-        bench.workers.let_background.clear()
+        bench.workers.let_disk.clear()
         with trio.fail_after(1):
             for n in range(KEEPING + 2):
                 await read_right(bench.reader, contents, (n * 37 % 100) * 1000, 1000)
