@@ -56,7 +56,10 @@ def mount(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with mounted(uri, tmp_path_factory.mktemp("damaged"), f"--chunk-size={CHUNK}") as mount:
         folder = mount.version()
         for number in range(40):
-            (folder / f"file{number}").write_bytes(DATA)
+            # Each in a folder of its own: what lies beside a file that is read is read ahead.
+            home = folder / f"folder{number}"
+            home.mkdir()
+            (home / f"file{number}").write_bytes(DATA)
         mount.restart()
         yield mount
     with Lake(uri) as lake:
@@ -70,7 +73,8 @@ def numbers() -> Iterator[int]:
 
 @pytest.fixture
 def victim(mount: Mounted, numbers: Iterator[int]) -> Iterator[Victim]:
-    path = mount.path / "datasets/test/v1" / f"file{next(numbers)}"
+    number = next(numbers)
+    path = mount.path / f"datasets/test/v1/folder{number}/file{number}"
     with Lake(mount.uri) as lake:
         yield Victim(lake, mount, path, lake.node(path.name)["content"])
     assert_alive(mount)
