@@ -37,14 +37,16 @@ def run_warm(paths: tuple[Path, ...], jobs: int) -> None:
     began = time.monotonic()
     files = list(find_files(paths, warmed.failures))
     total = sum(size for _, size in files)
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(f"{len(files):,} files", total=total)
         warm(files, warmed, jobs, lambda count: bar.advance(task, count))
@@ -55,4 +57,4 @@ def run_warm(paths: tuple[Path, ...], jobs: int) -> None:
     if warmed.failures:
         for failure in warmed.failures[:SHOWN_FAILURES]:
             click.echo(f"  {failure}", err=True)
-        raise MountError(f"{len(warmed.failures):,} files or folders could not be read")
+        raise MountError(f"could not be read: {len(warmed.failures):,}, named above")

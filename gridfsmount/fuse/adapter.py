@@ -267,6 +267,7 @@ class LakeOperations(pyfuse3.Operations):
             writable=_is_writable(flags),
             append=bool(flags & os.O_APPEND),
             truncate=bool(flags & os.O_TRUNC),
+            direct=bool(flags & os.O_DIRECT),
         )
         if not opened.keep_cache:
             # Close-to-open: the size that the kernel remembers may be another machine's past.

@@ -97,9 +97,17 @@ class Reader:
         """The local disk did not answer for long."""
 
     async def read(
-        self, content: Content, offset: int, size: int, *, settled: bool = False
+        self,
+        content: Content,
+        offset: int,
+        size: int,
+        *,
+        settled: bool = False,
+        keep: bool = False,
     ) -> Bytes:
         """Up to `size` bytes from `offset`; fewer only at the end of the content.
+
+        What is fetched goes to the local disk. With `keep`, so does what is in memory already.
 
         Raises:
             Damaged: a chunk in the range is missing or altered.
@@ -112,7 +120,13 @@ class Reader:
         past = chunk_count(stop, content.chunk_size)
         if content.length > content.chunk_size:
             self._look_ahead(content, offset, stop - offset, settled)
+        in_memory = [
+            (n, chunk)
+            for n in (range(first, past) if keep and self._source.keeps else ())
+            if (chunk := self._cache.get(content.id, n)) is not None
+        ]
         chunks = await self._gather(content, first, past, settled)
+        await self.keep(content, in_memory)
         start = offset - first * content.chunk_size
         if len(chunks) == 1:
             chunk = chunks[0]

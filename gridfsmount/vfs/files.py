@@ -96,6 +96,8 @@ class Handle:
     writable: bool
     append: bool
     uid: int
+    direct: bool = False
+    """Opened with O_DIRECT: what is read is to be on the local disk, wherever it came from."""
     wrote: bool = False
     """Since the last commit through this handle."""
     refused: bool = False
@@ -147,7 +149,14 @@ class Files:
         return self._files.get(inode)
 
     async def open(
-        self, inode: Inode, caller: Caller, *, writable: bool, append: bool, truncate: bool
+        self,
+        inode: Inode,
+        caller: Caller,
+        *,
+        writable: bool,
+        append: bool,
+        truncate: bool,
+        direct: bool = False,
     ) -> Opened:
         """Open a file for reading, and for writing if so asked.
 
@@ -163,7 +172,7 @@ class Files:
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
         if reads:
             self._folders.opened(file.node)
-        handle = Handle(file, writable, append, caller.uid)
+        handle = Handle(file, writable, append, caller.uid, direct)
         try:
             if writable or truncate:
                 await self._recent.check_writable(file.node.version)
@@ -189,14 +198,17 @@ class Files:
         Raises:
             Damaged, StoreUnavailable: they cannot be had.
         """
-        file = self._handle(number).file
+        handle = self._handle(number)
+        file = handle.file
         if file.writer is not None:
             async with file.lock:
                 if file.writer is not None:
                     return await file.writer.read(offset, size)
         if file.content is None:
             return b""
-        return await self._reader.read(file.content, offset, size, settled=file.settled)
+        return await self._reader.read(
+            file.content, offset, size, settled=file.settled, keep=handle.direct
+        )
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Write to an open file; returns the number of bytes taken, which is all of them."""
