@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,6 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from gridfsmount.cache.disk import DiskCache
-from gridfsmount.cache.folder import SEGMENTS
 from gridfsmount.core.chunks import chunk_count
 from gridfsmount.store.encoding import decode_content
 from tests.mounting import Mounted, eventually
@@ -145,13 +144,11 @@ def read_on(descriptor: int, offset: int, stop: int, data: bytes) -> int:
     return offset
 
 
-def alter_segments(folder: Path) -> int:
-    """Change the last byte of every file of a disk cache; returns how many there are."""
-    segments = list((folder / SEGMENTS).glob("*/*"))
+def alter(segments: Iterable[Path]) -> None:
+    """Change the last byte of files of a disk cache."""
     for path in segments:
         with path.open("r+b") as file:
             file.seek(-1, os.SEEK_END)
             last = file.read(1)
             file.seek(-1, os.SEEK_END)
             file.write(bytes([last[0] ^ 1]))
-    return len(segments)

@@ -296,30 +296,42 @@ def test_ls_shows_the_sizes_in_a_folder_of_several_pages(lake_uri: str, tmp_path
     assert_healthy_log(mount)
 
 
-@pytest.mark.parametrize("order", [listed, shuffled, by_name])
-def test_what_another_mount_replaces_shows_at_the_next_open_although_it_was_read_ahead(
-    lake_uri: str, tmp_path: Path, order: Order
-) -> None:
-    files = small_files(140)
-    fill(lake_uri, tmp_path, files, sealed=False)
-    with mounted(lake_uri, tmp_path / "one") as one, mounted(lake_uri, tmp_path / "other") as other:
-        here, there = (mount.path / VERSION / "folder" for mount in (one, other))
-        names = order(here, files)
-        for name in names[:60]:
-            assert (here / name).read_bytes() == files[f"folder/{name}"]
-
-        new = {}
-        for number, name in enumerate(names[50:110:3]):  # some were read, some ahead, some neither
-            new[name] = bytes_of(("new", name), len(files[f"folder/{name}"]) + number % 2)
-            target = there / (name if number % 3 else "new")
-            target.write_bytes(new[name])
-            target.rename(there / name)
-
-        for name in [*names[50:], *names[:50]]:
-            wanted = new.get(name, files[f"folder/{name}"])
-            assert (here / name).read_bytes() == wanted, name
+@pytest.fixture(scope="module")
+def pair(
+    mongod: Mongod, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Mounted, Mounted]]:
+    """One lake on two mounts, as two machines see it."""
+    uri, folder = mongod.uri_for("reading_pair"), tmp_path_factory.mktemp("pair")
+    with mounted(uri, folder / "one") as one, mounted(uri, folder / "other") as other:
+        yield one, other
+    with database_of(uri) as database:
+        database.client.drop_database(database.name)
     for mount in (one, other):
         assert_healthy_log(mount)
+
+
+@pytest.mark.parametrize("order", [listed, shuffled, by_name])
+def test_what_another_mount_replaces_shows_at_the_next_open_although_it_was_read_ahead(
+    pair: tuple[Mounted, Mounted], order: Order
+) -> None:
+    files = small_files(140)
+    here, there = (mount.path / f"datasets/{order.__name__}/v1" for mount in pair)
+    write(there, files)
+    names = order(here / "folder", files)
+    for name in names[:60]:
+        assert (here / "folder" / name).read_bytes() == files[f"folder/{name}"]
+
+    for number, name in enumerate(names[50:110:3]):  # some were read, some ahead, some neither
+        new = bytes_of(("new", name), len(files[f"folder/{name}"]) + number % 2)
+        files[f"folder/{name}"] = new
+        if number % 3:
+            (there / "folder" / name).write_bytes(new)
+        else:
+            (there / "new").write_bytes(new)
+            (there / "new").rename(there / "folder" / name)
+
+    for name in [*names[50:], *names[:50]]:
+        assert (here / "folder" / name).read_bytes() == files[f"folder/{name}"], name
 
 
 # --- what the kernel keeps ------------------------------------------------------------------------
