@@ -85,9 +85,9 @@ def test_what_the_kernel_has_already_is_warmed_all_the_same(warming: Warming) ->
     path = warming.version / "large"
     assert files_of(warming.version) == FILES
     wait_until_cached(warming.mount.uri, warming.cache)
-    for segments in (warming.cache / "v1").iterdir():  # as somebody who needs room may do
-        if sum(each.stat().st_size for each in segments.iterdir()) > MIB:
-            shutil.rmtree(segments)
+    for segment in (warming.cache / "v1").glob("*/*"):  # as somebody who needs room may do
+        if segment.stat().st_size > MIB:
+            segment.unlink()
 
     assert_warmed(run_command("warm", path), 1, len(FILES["large"]) / MIB)
 
