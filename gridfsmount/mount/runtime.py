@@ -11,7 +11,7 @@ _M_MMAP_THRESHOLD: Final = -3
 
 _M_ARENA_MAX: Final = -8
 
-_KEPT_BYTES: Final = 256 << 20
+_KEPT_BYTES: Final = 64 << 20
 """Freed memory that glibc keeps: what readers give back the next query needs at once."""
 
 _LARGE_BYTES: Final = 32 << 20
