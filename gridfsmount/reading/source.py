@@ -1,10 +1,9 @@
 """Where chunks come from: the local disk if they are there, else the lake. Blocking."""
 
-import itertools
 from collections.abc import Sequence
 
 from gridfsmount.cache.disk import DiskCache
-from gridfsmount.core.chunks import Bytes, runs
+from gridfsmount.core.chunks import Bytes, chunk_count, runs
 from gridfsmount.core.model import Content
 from gridfsmount.store.contents import Contents
 
@@ -80,7 +79,6 @@ class Source:
     def _from_disk(self, content: Content) -> list[Bytes] | None:
         if self._disk is None:
             return None
-        count = -(-content.length // content.chunk_size)
-        chunks = self._disk.get(content, 0, count)
-        found = list(itertools.takewhile(lambda chunk: chunk is not None, chunks))
-        return [chunk for chunk in found if chunk is not None] if len(found) == count else None
+        count = chunk_count(content.length, content.chunk_size)
+        found = [chunk for chunk in self._disk.get(content, 0, count) if chunk is not None]
+        return [*found] if len(found) == count else None
