@@ -24,6 +24,9 @@ FOREGROUND_THREADS: Final = 16
 AHEAD_THREADS: Final = 2
 """Queries of read-ahead in flight: a third brought nothing on two cores."""
 
+UPLOAD_THREADS: Final = 4
+"""Inserts of all writers in flight; each holds a copy of its chunks."""
+
 BACKGROUND_THREADS: Final = 4
 
 DISK_THREADS: Final = 2
@@ -39,11 +42,13 @@ class Workers:
         self._background = trio.CapacityLimiter(BACKGROUND_THREADS)
         self._disk = trio.CapacityLimiter(DISK_THREADS)
         self._ahead = trio.CapacityLimiter(AHEAD_THREADS)
+        self._upload = trio.CapacityLimiter(UPLOAD_THREADS)
 
     @property
     def busy(self) -> bool:
         """Whether a thread is at work for somebody who waits, or soon will."""
-        return bool(self._foreground.borrowed_tokens or self._ahead.borrowed_tokens)
+        lanes = (self._foreground, self._ahead, self._upload)
+        return any(lane.borrowed_tokens for lane in lanes)
 
     async def foreground(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that somebody waits for."""
@@ -52,6 +57,10 @@ class Workers:
     async def ahead(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that somebody will wait for soon."""
         return await trio.to_thread.run_sync(call, *args, limiter=self._ahead)
+
+    async def upload(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a call that brings what was written to the server."""
+        return await trio.to_thread.run_sync(call, *args, limiter=self._upload)
 
     async def background(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that nobody waits for."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -18,6 +19,8 @@ TICK_SECONDS: Final = 1.0
 """RecentNodes' times may be this late on other machines."""
 
 TRASH_SECONDS: Final = 600.0
+
+RETRY_SECONDS: Final = 5.0
 
 
 class Janitor:
@@ -45,8 +48,10 @@ class Janitor:
             await self.tidy()
             for index, (seconds, chore) in enumerate(self._chores):
                 if time.monotonic() >= due[index]:
-                    await _postponable(chore)
-                    due[index] = time.monotonic() + seconds
+                    done = await _postponable(chore)
+                    # Soon after an outage: leases that are not renewed then are taken away.
+                    wait = seconds if done else min(seconds, RETRY_SECONDS)
+                    due[index] = time.monotonic() + wait
             await trio.sleep(TICK_SECONDS)
 
     async def tidy(self) -> None:
@@ -63,16 +68,20 @@ class Janitor:
             await self._workers.background(self._lake.leases.renew)
 
     async def _sweep_leases(self) -> None:
-        await self._workers.background(self._lake.commits.sweep_leases)
+        sweep = partial(self._lake.commits.sweep_leases, patiently=True)
+        await self._workers.background(sweep)
 
     async def _sweep_trash(self) -> None:
         await self._workers.background(self._lake.trash.sweep, self._trash_grace)
 
 
-async def _postponable(chore: Callable[[], Awaitable[object]]) -> None:
+async def _postponable(chore: Callable[[], Awaitable[object]]) -> bool:
+    """Do a chore; whether that went well."""
     try:
         await chore()
     except FileSystemError as error:
         log.warning("postponed: %s", error)
+        return False
     except Exception:  # a document that nobody foresaw must not end the mount
         log.exception("a chore failed; please report this")
+    return True

@@ -66,8 +66,7 @@ class Commits:
             AlreadyExists: the name is taken.
             NotFound: the directory was removed meanwhile.
         """
-        self._tree.insert(node)
-        if node.parent not in self._tree.existing([node.parent]):
+        if not self._tree.insert_below(node):
             self._tree.discard(node.inode)
             raise Stale(f"inode {node.parent}")
 
@@ -229,9 +228,9 @@ class Commits:
         self._contents.erase(content)
         self._leases.finish(content)
 
-    def sweep_leases(self) -> None:
-        """Remove what writers that died have left."""
-        for content in self._leases.seize_expired():
+    def sweep_leases(self, *, patiently: bool = False) -> None:
+        """Remove what writers that died have left; see `Leases.seize_expired`."""
+        for content in self._leases.seize_expired(patiently=patiently):
             if not self._tree.shows(content):
                 self._contents.erase(content)
             self._leases.finish(content)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import bson
-from bson import Binary, Int64
+from bson import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
@@ -342,10 +342,7 @@ def _keys(contents: Iterable[ContentId]) -> list[Any]:
 
 def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> list[Document]:
     key = content_key(content)
-    return [
-        {"_id": bson.ObjectId(), "files_id": key, "n": n, "data": Binary(data)}
-        for n, data in chunks
-    ]
+    return [{"_id": bson.ObjectId(), "files_id": key, "n": n, "data": data} for n, data in chunks]
 
 
 def _set_filename(expression: Document) -> Document:

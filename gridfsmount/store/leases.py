@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections import deque
+from datetime import datetime
 
 from bson import Int64
 
@@ -31,6 +32,8 @@ class Leases:
         self._mount = mount
         self._confirmed: dict[ContentId, float] = {}
         self._finished: deque[ContentId] = deque()
+        self._suspects: dict[ContentId, datetime] = {}
+        """Leases that had expired at the last look, and when they were renewed last."""
         self.seconds = seconds
 
     def take(self, content: ContentId, inode: Inode, name: str) -> None:
@@ -110,24 +113,38 @@ class Leases:
             self._finished.extend(finished)
             raise
 
-    def seize_expired(self) -> list[ContentId]:
+    def seize_expired(self, *, patiently: bool = False) -> list[ContentId]:
         """Take over the leases that nobody renewed in time; their contents are the caller's.
 
-        A writer that comes back to life finds its lease gone and publishes nothing.
+        A writer that comes back to life finds its lease gone and publishes nothing. `patiently`:
+        only those that had expired at the last look already. After an outage of the server all
+        have, and those who live need a moment to renew them.
         """
+        expired = {
+            "$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]}
+        }
         seized: list[ContentId] = []
+        suspects: dict[ContentId, datetime] = {}
         with self._seam.operation("look for expired leases"):
-            while document := self._uploads.find_one_and_update(
-                {"$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]}},
-                {"$set": {"mount": self._mount}, "$currentDate": {"beat": True}},
-            ):
+            for found in list(self._uploads.find(expired, {"beat": 1})):
+                content, beat = content_id(found["_id"]), found["beat"]
+                if patiently and self._suspects.get(content) != beat:
+                    suspects[content] = beat
+                    continue
+                document = self._uploads.find_one_and_update(
+                    {"_id": {"$eq": found["_id"]}, "beat": beat},
+                    {"$set": {"mount": self._mount}, "$currentDate": {"beat": True}},
+                )
+                if document is None:
+                    continue  # it was renewed, or somebody else was faster
                 log.warning(
                     "the lease on %s by process %s on %s expired",
                     document.get("name"),
                     document.get("pid"),
                     document.get("host"),
                 )
-                seized.append(content_id(document["_id"]))
+                seized.append(content)
+        self._suspects = suspects
         return seized
 
 

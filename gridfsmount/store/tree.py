@@ -207,6 +207,29 @@ class Tree:
             except DuplicateKeyError as error:
                 raise AlreadyExists(node.names[0].name) from error
 
+    def insert_below(self, node: Node) -> bool:
+        """Add a node, and look for its directory after that, in one request.
+
+        Returns whether the directory is there: one that was removed meanwhile is to be noticed.
+
+        Raises:
+            AlreadyExists: the name is taken.
+        """
+        document = encode_node(node)
+        number = document.pop("_id")
+        requests = [
+            UpdateOne({"_id": number}, {"$setOnInsert": document}, upsert=True),
+            # Changes nothing: a find would be one more request.
+            UpdateOne({"_id": node.parent}, {"$unset": {"nothing": ""}}),
+        ]
+        with self._seam.operation(f"create {node.names[0].name!r}"):
+            try:
+                return self._nodes.bulk_write(requests).matched_count == 1
+            except BulkWriteError as error:
+                if any(each["code"] != _DUPLICATE for each in error.details["writeErrors"]):
+                    raise
+                raise AlreadyExists(node.names[0].name) from error
+
     def insert_many(self, nodes: Sequence[Node]) -> set[Inode]:
         """Add nodes, and return those that were refused since their name is taken."""
         with self._seam.operation(f"create {len(nodes)} nodes"):

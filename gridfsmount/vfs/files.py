@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 from gridfsmount.core.chunks import Bytes
-from gridfsmount.core.model import Caller, Content, Inode, Kind, Node
+from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
 from gridfsmount.errors import (
     Damaged,
     FileSystemError,
@@ -58,8 +58,8 @@ class OpenFile:
     """Time of the last write, or what was set since; counts while dirty."""
     unlinked: bool = False
     """No name is left: nothing is committed any more, the handles just go on."""
-    failed: bool = False
-    """A write was lost: nothing of it may be committed."""
+    failure: FileSystemError | None = None
+    """Why a write was lost: nothing of it may be committed."""
     kill_set_id: bool = False
     """Somebody other than root wrote: the set-user-ID and set-group-ID bits must go."""
     seen: float = field(default_factory=time.monotonic)
@@ -227,8 +227,11 @@ class Files:
             self._mark(file, handle.uid)
             try:
                 await writer.write(offset, data)
+            except FileSystemError as error:
+                file.failure = error
+                raise
             except BaseException:
-                file.failed = True
+                file.failure = StoreFailed("it was interrupted")
                 raise
         return len(data)
 
@@ -424,6 +427,7 @@ class Files:
                 leases=self._lake.leases,
                 read_base=self._reader.read,
                 workers=self._workers,
+                errands=self._errands,
                 budget=self._budget,
                 inode=file.node.inode,
                 name=file.node.names[0].name if file.node.names else "",
@@ -444,7 +448,7 @@ class Files:
         await writer.truncate(size)
         self._mark(file, uid)
         if size == 0:
-            file.failed = False  # what was lost is not wanted any more
+            file.failure = None  # what was lost is not wanted any more
 
     async def _check_room(self, writer: ChunkedWriter, size: int) -> None:
         """A hole is stored as zeros: refuse at once one that the server cannot hold."""
@@ -457,8 +461,9 @@ class Files:
         writer = file.writer
         if writer is None or not file.dirty or file.unlinked:
             return
-        if file.failed:
-            raise StoreFailed(f"{self._name(file)}: an earlier write was lost; write it anew")
+        if file.failure is not None:
+            what = f"{self._name(file)}: an earlier write was lost; write it anew: {file.failure}"
+            raise type(file.failure)(what) from file.failure
         path = await self._path(file)
         if path is None:
             file.unlinked = True
@@ -510,7 +515,7 @@ class Files:
 
     async def _end_writing(self, file: OpenFile, *, give_up: bool) -> None:
         """The last handle that could write is closed."""
-        if file.dirty and not file.unlinked and not file.failed and not give_up:
+        if file.dirty and not file.unlinked and file.failure is None and not give_up:
             try:
                 await self._commit(file)
             except FileSystemError as error:
@@ -525,11 +530,15 @@ class Files:
             return
         if file.unlinked and file.handles > 1:
             return  # readers of the unlinked file still need it
-        file.writer, file.dirty, file.failed = None, False, False
+        file.writer, file.dirty, file.failure = None, False, None
         writer.drop_pages()
         target = writer.target
         if target is not None:
-            self._errands.start(self._workers.background, self._lake.commits.abandon, target)
+            self._errands.start(self._erase, writer, target)
+
+    async def _erase(self, writer: ChunkedWriter, target: ContentId) -> None:
+        await writer.landed()  # or what is still on its way would stay behind
+        await self._workers.background(self._lake.commits.abandon, target)
 
     def _drop(self, file: OpenFile) -> None:
         file.handles -= 1

@@ -135,3 +135,15 @@ def test_the_sweep_spares_those_who_live(store: Lake, brief: Lake) -> None:
     content = garden.upload(node, b"data")
     brief.commits.sweep_leases()
     assert garden.read_content(content) == b"data"
+
+
+def test_after_an_outage_those_who_live_have_a_moment_to_renew(store: Lake, brief: Lake) -> None:
+    living, dead = take(store), take(brief)
+    # The server was away for longer than any lease.
+    store.connection.collection("uploads").update_many(
+        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
+    )
+    assert store.leases.seize_expired(patiently=True) == []
+    store.leases.renew()
+    assert store.leases.seize_expired(patiently=True) == [dead]
+    assert store.leases.confirm(living)

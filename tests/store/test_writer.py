@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -17,9 +18,10 @@ from xxhash import xxh3_64_digest
 from gridfsmount.cache.memory import ChunkCache
 from gridfsmount.core.chunks import MIN_CHUNK_SIZE, chunk_count
 from gridfsmount.core.model import Content, Node
-from gridfsmount.errors import FileTooBig
+from gridfsmount.errors import FileTooBig, NoSpace
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
+from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import content_id, content_key
 from gridfsmount.store.lake import Lake
 from gridfsmount.workers import Errands, Workers
@@ -33,6 +35,7 @@ CHUNK = MIN_CHUNK_SIZE
 WRITER_BYTES = 3 * CHUNK
 BATCH_BYTES = 2 * CHUNK
 MOST = 10 * CHUNK
+PATIENCE = 30.0
 
 EDGES = st.builds(
     lambda n, d: max(0, n * CHUNK + d), st.integers(0, 9), st.sampled_from([-1, 0, 0, 0, 1])
@@ -86,6 +89,7 @@ class Bench:
             leases=self.lake.leases,
             read_base=reader.read,
             workers=workers,
+            errands=errands,
             budget=self.budget,
             inode=node.inode,
             name="file",
@@ -152,6 +156,7 @@ class Bench:
     async def end(self) -> None:
         assert await self.writer.read(0, len(self.model) + 10) == self.model
         self.writer.drop_pages()
+        await self.writer.landed()
         assert self.budget.used == 0
         if self.writer.target is not None:
             self.lake.commits.abandon(self.writer.target)
@@ -396,4 +401,96 @@ def test_a_failed_upload_can_be_finished_again(
         await bench.commit()
         await bench.end()
 
+    with_errands(main)
+
+
+def test_writes_go_on_while_chunks_are_on_their_way(
+    garden: Garden, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_arrive = threading.Event()
+    original = Contents.put_chunks
+
+    def held_up(self: Contents, *args: Any) -> None:
+        assert may_arrive.wait(PATIENCE)
+        original(self, *args)
+
+    monkeypatch.setattr(Contents, "put_chunks", held_up)
+    monkeypatch.setattr(module, "WRITER_BYTES", 8 * CHUNK)
+
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
+        random_ = random.Random(0)
+        try:
+            for _ in range(6):
+                await bench.do(("append", 0, CHUNK), random_)
+            await bench.do(("write", 5, 10), random_)  # the older bytes are on their way
+            await bench.do(("read", 0, 6 * CHUNK), random_)
+        finally:
+            may_arrive.set()
+        await bench.commit()
+        await bench.end()
+
+    with_errands(main)
+
+
+@many
+@given(operations=OPERATIONS, seed=st.integers(0, 1000))
+def test_chunks_that_arrive_late_and_out_of_order_never_replace_newer_ones(
+    garden: Garden, node: Node, operations: list[Operation], seed: int
+) -> None:
+    delays = random.Random(seed)
+    original = Contents.put_chunks
+
+    def late(self: Contents, *args: Any) -> None:
+        time.sleep(delays.choice([0, 0, 0.002, 0.01]))
+        original(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Contents, "put_chunks", late)
+        run(garden, node, [("append", 0, 5 * CHUNK), *operations], seed=seed)
+
+
+def test_the_next_write_tells_that_chunks_did_not_arrive(
+    garden: Garden, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
+        random_ = random.Random(0)
+
+        def full(*_: object) -> None:
+            raise NoSpace("the server's disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Contents, "put_chunks", full)
+            await bench.do(("append", 0, 3 * CHUNK), random_)
+            await bench.writer.landed()
+            with pytest.raises(NoSpace):
+                await bench.writer.write(len(bench.model), b"more")
+            assert await bench.writer.read(0, 3 * CHUNK) == bench.model
+            with pytest.raises(NoSpace):
+                await bench.writer.finish()
+        await bench.commit()  # there is room again, and nothing was lost
+        await bench.end()
+
+    with_errands(main)
+
+
+def test_what_is_given_up_on_its_way_leaves_nothing(
+    garden: Garden, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Contents.put_chunks
+
+    def late(self: Contents, *args: Any) -> None:
+        time.sleep(0.05)
+        original(self, *args)
+
+    async def main(errands: Errands) -> None:
+        bench = Bench(garden, errands, node, None, b"", whole=False)
+        await bench.do(("append", 0, 4 * CHUNK), random.Random(0))
+        bench.writer.drop_pages()
+        bench.model.clear()
+        await bench.writer.truncate(0)
+        await bench.end()
+
+    monkeypatch.setattr(Contents, "put_chunks", late)
     with_errands(main)
