@@ -54,7 +54,7 @@ FULL: Final = Sizes(
     large=512 * MIB,
     part=128 * MIB,
     small=2000,
-    written=1000,
+    written=2000,
     pieces=500,
     listed=10_000,
     walked=1_000_000,
@@ -102,12 +102,15 @@ class Material:
     @cached_property
     def parts(self) -> list[str]:
         """Paths in the lake of the files that are read at once."""
-        names = [f"{number}.bin" for number in range(PART_COUNT)]
-        sources = [self._file(name, self.sizes.part) for name in names]
         with self._rig.mount(LAKE) as mount:
-            subprocess.run(["cp", *sources, mount.version(PARTS)], check=True)
+            subprocess.run(["cp", *self.part_files, mount.version(PARTS)], check=True)
         self._rig.settle()
-        return [f"{PARTS}/{name}" for name in names]
+        return [f"{PARTS}/{each.name}" for each in self.part_files]
+
+    @cached_property
+    def part_files(self) -> list[Path]:
+        """The same files, on the local disk."""
+        return [self._file(f"{number}.bin", self.sizes.part) for number in range(PART_COUNT)]
 
     @cached_property
     def sealed(self) -> str:
