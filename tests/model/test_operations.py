@@ -16,9 +16,10 @@ import gridfs
 import pytest
 from hypothesis import given, settings
 
+from tests.model.drivers import check_drivers_view
 from tests.model.operations import Operation, Place, outcome
 from tests.model.strategies import CHUNK, LANDSCAPE, large_programs, programs
-from tests.model.trees import Leaf, tree
+from tests.model.trees import tree
 from tests.mongod import Mongod
 from tests.mounting import Mounted, assert_healthy_log
 
@@ -47,29 +48,8 @@ class Arena:
                 assert outcome(operation, mounted) == expected, f"step {number}: {operation}"
         leaves = tree(folder)
         assert tree(version) == leaves
-        self._check_drivers_view(f"{AREA}/{name}/", leaves)
+        check_drivers_view(self.bucket, f"{AREA}/{name}/", leaves)
         shutil.rmtree(folder)
-
-    def _check_drivers_view(self, prefix: str, leaves: dict[str, Leaf]) -> None:
-        """A driver finds each file that is not empty once, under (one of) its names."""
-        found: dict[str, bytes] = {}
-        for filename in self._filenames(prefix):
-            path = filename.removeprefix(prefix)
-            assert path in leaves, f"a driver still finds {filename}"
-            first = leaves[path].same_as
-            assert first not in found, f"a driver finds {filename} and {first}: one hard link each"
-            found[first] = self.bucket.open_download_stream_by_name(filename).read()
-        assert found == {
-            path: leaf.content
-            for path, leaf in leaves.items()
-            if leaf.content and leaf.same_as == path
-        }
-
-    def _filenames(self, prefix: str) -> list[str]:
-        past = prefix[:-1] + "0"  # the character after "/"
-        return [
-            each.filename for each in self.bucket.find({"filename": {"$gt": prefix, "$lt": past}})
-        ]
 
 
 @pytest.fixture(scope="module")
