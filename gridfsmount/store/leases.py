@@ -121,7 +121,9 @@ class Leases:
         have, and those who live need a moment to renew them.
         """
         expired = {
-            "$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]}
+            # What this mount is writing is not left behind, however long the server was away.
+            "_id": {"$nin": [content_key(each) for each in list(self._confirmed)]},
+            "$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]},
         }
         seized: list[ContentId] = []
         suspects: dict[ContentId, datetime] = {}
