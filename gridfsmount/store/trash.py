@@ -43,9 +43,16 @@ class Trash:
             return
         hidden = self._contents.hide(content)
         if hidden is not None:
+            # As if it had not been announced: a crash of the server may have lost that.
             with self._seam.operation(f"keep the files document of {content}"):
                 self._trash.update_one(
-                    {"_id": {"$eq": content_key(content)}}, {"$set": {"file": hidden}}
+                    {"_id": {"$eq": content_key(content)}},
+                    {
+                        "$set": {"file": hidden},
+                        "$setOnInsert": {"name": str(hidden.get("filename", ""))},
+                        "$currentDate": {"since": True},
+                    },
+                    upsert=True,
                 )
 
     def sweep(self, grace: float) -> int:

@@ -47,6 +47,24 @@ def test_the_files_document_is_kept_until_then(store: Lake, garden: Garden, vers
     assert document["name"].endswith("a")
 
 
+def test_what_was_hidden_is_in_the_trash_even_if_a_crash_lost_its_entry(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    # An entry is not awaited by the journal: a server that dies right after it may have lost it.
+    node = garden.file(version, "a", DATA)
+    before = store.connection.collection("files").find_one()
+    assert node.content is not None
+    store.tree.delete(node)
+    store.trash.settle(node.content)
+    (document,) = trash(store)
+    assert document["file"] == before
+    assert before is not None
+    assert document["name"] == before["filename"]
+    assert store.trash.sweep(3600) == 0
+    assert store.trash.sweep(-1) == 1
+    assert (count(store, "chunks"), count(store, "files"), trash(store)) == (0, 0, [])
+
+
 def test_what_a_node_shows_is_never_erased(store: Lake, garden: Garden, version: Node) -> None:
     node = garden.file(version, "a", DATA)
     assert node.content is not None
