@@ -1,0 +1,47 @@
+"""Fifty kills: nothing that was acknowledged is lost, and nothing is ever seen in part.
+
+`make torture` does the same for an hour.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.session import Report, Session, Target, rounds
+
+SEED = 4
+
+
+def tortured(folder: Path, *, replica_set: bool, kills: dict[Target, int]) -> Report:
+    targets = [target for target, count in kills.items() for _ in range(count)]
+    with Session(folder / "session", SEED, replica_set=replica_set) as session:
+        for each in rounds(targets, SEED):
+            session.round(each)
+        session.finish()
+        return session.report
+
+
+@pytest.mark.parametrize(
+    ("replica_set", "kills"),
+    [
+        pytest.param(True, {Target.SERVER: 14, Target.MOUNT: 14, Target.BOTH: 7}, id="replica set"),
+        pytest.param(False, {Target.SERVER: 6, Target.MOUNT: 6, Target.BOTH: 3}, id="standalone"),
+    ],
+)
+def test_kills_lose_nothing_that_was_acknowledged_and_show_nothing_in_part(
+    tmp_path: Path, replica_set: bool, kills: dict[Target, int]
+) -> None:
+    report = tortured(tmp_path, replica_set=replica_set, kills=kills)
+
+    assert report.violations == [], report
+    # That it was torture indeed: kills met operations, and those were of all kinds.
+    count = sum(kills.values())
+    assert len(report.kills) == count
+    assert report.hits >= 0.8 * count
+    assert report.acknowledged.total() >= 20 * count
+    assert {"write", "replace", "rename", "unlink", "log", "patch", "append"} <= set(
+        report.acknowledged
+    )
+    assert report.refused.total() >= count / 4
+    assert report.files >= 5 * count
+    assert report.by_name >= count
