@@ -117,7 +117,7 @@ def test_confirming_in_time_renews(brief: Lake) -> None:
     assert brief.leases.seize_expired() == []
 
 
-def test_the_sweep_removes_what_a_dead_writer_left(store: Lake) -> None:
+def test_the_sweep_removes_what_a_dead_writer_left(store: Lake, brief: Lake) -> None:
     garden = Garden(store)
     version = garden.version()
     node = garden.file(version, "a file", b"kept" * 1000)
@@ -125,7 +125,7 @@ def test_the_sweep_removes_what_a_dead_writer_left(store: Lake) -> None:
     store.connection.collection("uploads").update_many(
         {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
     )
-    store.commits.sweep_leases()
+    brief.commits.sweep_leases()
     assert leased(store) == set()
     assert garden.read(node) == b"kept" * 1000
     assert store.connection.collection("chunks").count_documents({}) == 4
