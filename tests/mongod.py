@@ -91,6 +91,11 @@ class Mongod:
         """The process id of the running mongod."""
         return self._running().pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither stopped nor killed since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start it on its data and return once it takes writes."""
         assert self._process is None, "it is running"

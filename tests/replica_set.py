@@ -1,7 +1,8 @@
-"""A replica set of three members for tests: real, on loopback ports, and easy to hold up.
+"""Replica sets of three members for tests: real, on loopback ports, easy to hold up and to kill.
 
-The first member is the primary and stays it: the others have no vote, so they may be held up or
-frozen for as long as a test likes, and the majority is the primary alone.
+In a `ReplicaSet` the first member is the primary and stays it: the others have no vote, so they may
+be held up or frozen for as long as a test likes, and the majority is the primary alone. In a
+`VotingReplicaSet` all members vote, and when the primary dies, another one takes its place.
 """
 
 import time
@@ -11,17 +12,25 @@ from types import TracebackType
 from typing import Any, Self
 
 from pymongo import MongoClient
+from pymongo.errors import ConnectionFailure
 
-from tests.mongod import POLL_SECONDS, START_SECONDS, Mongod
+from tests.mongod import POLL_SECONDS, REPLICA_SET, START_SECONDS, Mongod
+from tests.mounting import eventually
 
 ANSWER_SECONDS = 10.0
 
+ELECTION_MILLISECONDS = 2000
+"""A primary that is silent for so long is replaced; 10 s by default."""
 
-class Secondary(Mongod):
-    """A member that another one takes into its set."""
+STEP_DOWN_SECONDS = 5
+"""For so long a primary that stepped down does not stand for election again."""
+
+
+class Member(Mongod):
+    """A member that somebody else takes into a set."""
 
     def _takes_writes(self) -> bool:
-        """It never does: answering is enough."""
+        """It may never do: answering is enough."""
         with self.direct() as client:
             client.admin.command("ping")
         return True
@@ -48,7 +57,7 @@ class ReplicaSet:
         """Describe the members; `start` starts them."""
         extra = ["--setParameter", "enableTestCommands=1"]
         self.primary = Mongod(extra=extra)
-        self.secondaries = [Secondary(extra=extra), Secondary(extra=extra)]
+        self.secondaries = [Member(extra=extra), Member(extra=extra)]
 
     def uri_for(self, database: str) -> str:
         """Return the connection string with `database` as its path."""
@@ -129,6 +138,107 @@ class ReplicaSet:
     def _states(client: MongoClient[dict[str, Any]]) -> list[str]:
         status = client.admin.command("replSetGetStatus")
         return [member["stateStr"] for member in status["members"]]
+
+
+class VotingReplicaSet:
+    """Three members that elect their primary, gone after `close`. A context manager.
+
+    Attributes:
+        members: All of them.
+    """
+
+    def __init__(self) -> None:
+        """Describe the members; `start` starts them."""
+        self.members = [Member() for _ in range(3)]
+
+    def uri_for(self, database: str) -> str:
+        """Return the connection string with `database` as its path."""
+        hosts = ",".join(map(_host, self.members))
+        return f"mongodb://{hosts}/{database}?replicaSet={REPLICA_SET}"
+
+    def start(self) -> None:
+        """Start all members and return once there is a primary, and two that follow it."""
+        for member in self.members:
+            member.start()
+        config = {
+            "_id": REPLICA_SET,
+            "members": [
+                {"_id": number, "host": _host(member)} for number, member in enumerate(self.members)
+            ],
+            "settings": {
+                "electionTimeoutMillis": ELECTION_MILLISECONDS,
+                "heartbeatIntervalMillis": 200,
+            },
+        }
+        with self.members[0].direct() as client:
+            client.admin.command("replSetInitiate", config)
+        self.wait_until_whole()
+
+    @property
+    def primary(self) -> Member:
+        """The member that takes writes now; waits for an election to end."""
+        found = eventually(self._find_primary, "there is a primary")
+        assert found is not None
+        return found
+
+    def wait_until_whole(self) -> None:
+        """Return once one member is primary and the others follow it."""
+        eventually(
+            lambda: sorted(map(self._state, self.members)) == ["PRIMARY", "SECONDARY", "SECONDARY"],
+            "the set is whole",
+        )
+
+    def step_down(self) -> None:
+        """Let the primary give up its office in good order, to another one."""
+        with self.primary.direct() as client:
+            client.admin.command(
+                "replSetStepDown",
+                STEP_DOWN_SECONDS,
+                secondaryCatchUpPeriodSecs=STEP_DOWN_SECONDS // 2,
+            )
+
+    def close(self) -> None:
+        """End all members, and remove their data."""
+        with ExitStack() as stack:
+            for member in self.members:
+                stack.callback(member.close)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _find_primary(self) -> Member | None:
+        return next((each for each in self.members if self._state(each) == "PRIMARY"), None)
+
+    @staticmethod
+    def _state(member: Member) -> str:
+        """What a member says of itself."""
+        if not member.is_running:
+            return "DOWN"  # which a client would take its whole timeout to find out
+        try:
+            with member.direct() as client:
+                hello = client.admin.command("hello")
+        except ConnectionFailure:
+            return "DOWN"
+        if hello["isWritablePrimary"]:
+            return "PRIMARY"
+        return "SECONDARY" if hello.get("secondary") else "OTHER"
+
+
+def _host(member: Mongod) -> str:
+    return f"127.0.0.1:{member.port}"
 
 
 def queries(member: Mongod, namespace: str) -> int:

@@ -294,7 +294,11 @@ class Session:
             belief = round_.record.belief(worker)
             folder = self._place(round_, worker)
             drivers = Drivers(client["lake"], folder, f"{VERSION}/{round_.name}/{worker}")
-            quiet = quiet_paths(belief, operations, [kill.at for kill in round_.kills])
+            quiet = quiet_paths(
+                belief,
+                operations,
+                [kill.at for kill in round_.kills if kill.target is not Target.MOUNT],
+            )
             self.report.violations += folder.check_digests(belief)
             self.report.violations += drivers.check(belief)
             self.report.violations += drivers.check_names(belief, quiet)
