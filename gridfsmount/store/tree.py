@@ -54,7 +54,7 @@ class Tree:
         self._seam = connection.seam
         self._nodes = connection.collection("tree")
         self._relaxed = connection.acknowledged("tree")
-        self._lake = connection.acknowledged("lake")
+        self._lake = connection.collection("lake")
 
     def get(self, inode: Inode) -> Node | None:
         """The node of that number, if there is one."""
@@ -188,7 +188,10 @@ class Tree:
         }
 
     def allocate(self, count: int) -> range:
-        """Numbers for `count` new nodes, never given out before."""
+        """Numbers for `count` new nodes, never given out before.
+
+        Durable: a counter that a crash sets back would give them out again.
+        """
         with self._seam.operation("reserve inode numbers"):
             before = self._lake.find_one_and_update({"_id": "inodes"}, {"$inc": {"next": count}})
         if before is None or not isinstance(before.get("next"), int):

@@ -182,8 +182,12 @@ class Session:
     def round(self, targets: Sequence[Target]) -> None:
         """Work, with these kills at random moments; then check."""
         name = f"round-{len(self._rounds):04}"
-        for number in range(WORKERS):
-            self._mount.version(f"{VERSION}/{name}/{number}")
+        try:
+            for number in range(WORKERS):
+                self._mount.version(f"{VERSION}/{name}/{number}")
+        except OSError as error:
+            self._fail(Fault.OTHER, f"a folder cannot be made with everything running: {error}")
+            return
         kills: list[Kill] = []
         with Follower(self._folder / f"{name}.jsonl") as journal, self._writer(name) as writer:
             for left, target in zip(reversed(range(len(targets))), targets, strict=True):
