@@ -16,10 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.torture.session import Report, Session, Target, rounds
+from tests.torture.session import HASTY, PATIENT, Report, Session, Target, rounds
 
 KILLS_OF_A_SESSION: Final = {Target.SERVER: 24, Target.MOUNT: 24, Target.BOTH: 12}
 """Before a lake grows too large for a small disk: trash is kept for a day."""
+
+KINDS: Final = ((True, PATIENT), (False, PATIENT), (True, HASTY), (False, HASTY))
+"""Whether it is a replica set, and the mount's deadline: by turns."""
 
 REPORT_SECONDS: Final = 60.0
 
@@ -65,7 +68,8 @@ class Torture:
     def _session(self, number: int) -> None:
         folder, seed = self._folder / f"session-{number:03}", self._seed + number
         targets = [target for target, count in KILLS_OF_A_SESSION.items() for _ in range(count)]
-        with Session(folder, seed, replica_set=number % 3 != 2) as session:
+        replica_set, deadline = KINDS[number % len(KINDS)]
+        with Session(folder, seed, replica_set=replica_set, deadline=deadline) as session:
             for each in rounds(targets, seed):
                 session.round(each)
                 self._tell(number, session.report)

@@ -38,19 +38,22 @@ from tests.torture.writer import CHUNK, GENERATIONS
 
 WORKERS: Final = 4
 
-DEADLINE: Final = 10.0
-"""Seconds; longer than a restart takes, shorter than the default, so that a hang shows."""
+PATIENT: Final = 10.0
+"""A deadline that is longer than a restart takes: most operations go on after it."""
+
+HASTY: Final = 2.0
+"""One that is not: operations fail, and the server may do later what was given up."""
 
 LEASE: Final = 4.0
 
-HANG_SECONDS: Final = 6 * DEADLINE
-"""What one operation of a worker may take: it consists of several calls."""
+HANG_SECONDS: Final = 60.0
+"""What one operation of a worker may take: it consists of several calls, each with a deadline."""
 
 MOMENT_SECONDS: Final = 1.5
 """Kills come up to so long after the first operation that succeeded since the last one."""
 
 PAUSE_SECONDS: Final = 0.4
-"""For so long, at most, a server hangs before it is killed."""
+"""For so long, at most, a server hangs before it is killed, when the deadline is long."""
 
 VERSION: Final = "datasets/torture/v1"
 
@@ -138,8 +141,11 @@ class Round:
 class Session:
     """A server and a mount, to be killed. A context manager."""
 
-    def __init__(self, folder: Path, seed: int, *, replica_set: bool) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, replica_set: bool, deadline: float = PATIENT
+    ) -> None:
         """Keep journals, logs and, while it lasts, the data below `folder`."""
+        self._longest_pause = PAUSE_SECONDS if deadline == PATIENT else 1.5 * deadline
         self._folder = folder
         self._random = random.Random(seed)
         self._seed = seed
@@ -149,7 +155,7 @@ class Session:
         self._mount = Mounted(
             self._server.uri_for("lake"),
             folder,
-            f"--deadline={DEADLINE:g}",
+            f"--deadline={deadline:g}",
             f"--lease={LEASE:g}",
             f"--chunk-size={CHUNK}",
         )
@@ -252,7 +258,10 @@ class Session:
         at = time.monotonic()
         if target is not Target.MOUNT and self._random.random() < 0.3:
             self._server.pause()
-            time.sleep(self._random.uniform(0, PAUSE_SECONDS))
+            time.sleep(self._random.uniform(0, self._longest_pause))
+            if self._random.random() < 0.5:
+                self._server.resume()  # to meet what came meanwhile
+                time.sleep(self._random.uniform(0, PAUSE_SECONDS))
         hit = time.monotonic()
         if target is not Target.MOUNT:
             os.kill(self._server.process_id, signal.SIGKILL)
