@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +33,7 @@ from tests.torture.checker import (
     leftovers,
     quiet_paths,
 )
-from tests.torture.journal import UNFINISHED, Follower, Record
+from tests.torture.journal import UNFINISHED, Follower, Operation, Record
 from tests.torture.writer import CHUNK, GENERATIONS
 
 WORKERS: Final = 4
@@ -56,6 +56,9 @@ PAUSE_SECONDS: Final = 0.4
 """For so long, at most, a server hangs before it is killed, when the deadline is long."""
 
 VERSION: Final = "datasets/torture/v1"
+
+EXPECTED: Final = frozenset({"EIO", "ENOTCONN", "ECONNABORTED", ""})
+"""What operations may fail with; with anything else only where no mount is. "" never returned."""
 
 
 class Target(enum.Enum):
@@ -217,7 +220,8 @@ class Session:
 
     # --- the writer ----------------------------------------------------------------------------
 
-    def _writer(self, name: str) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def _writer(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
         number = len(self._rounds)
         command = [
             *(sys.executable, "-m", "tests.torture.writer"),
@@ -225,17 +229,27 @@ class Session:
             *("--workers", str(WORKERS), "--seed", str(self._random.getrandbits(32))),
             *("--first-generation", str(1 + number * WORKERS * GENERATIONS)),
         ]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        # In a session of its own: Ctrl-C is for this program, which then ends that one.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def _await_progress(self, journal: Follower, since: float) -> None:
-        eventually(
-            lambda: any(
-                each.outcome == "done" and each.steps and each.begun > since
-                for each in reversed(journal.read().operations)
-            ),
-            f"an operation succeeds within {HANG_SECONDS} s of a kill",
-            HANG_SECONDS,
-        )
+        """The mount recovers by itself: an operation that begins after a kill succeeds."""
+        try:
+            eventually(
+                lambda: any(
+                    each.outcome == "done" and each.steps and each.begun > since
+                    for each in reversed(journal.read().operations)
+                ),
+                "an operation succeeds",
+                HANG_SECONDS,
+            )
+        except AssertionError:
+            self._fail(Fault.OTHER, f"no operation succeeds within {HANG_SECONDS} s of a kill")
 
     def _end_writer(self, writer: subprocess.Popen[bytes]) -> None:
         writer.terminate()
@@ -289,8 +303,11 @@ class Session:
         for each in record.operations:
             if each.outcome == "done":
                 report.acknowledged[each.name] += 1
-            else:
-                report.refused[each.error or "never returned"] += 1
+                continue
+            report.refused[each.error or "never returned"] += 1
+            if each.error not in EXPECTED and not _met_a_dead_mount(each, kills):
+                self._fail(Fault.OTHER, f"{each.name} failed with {each.error}: {each.paths}")
+        for each in record.operations:
             if each.ended - each.begun > HANG_SECONDS and each.ended != UNFINISHED:
                 self._fail(Fault.OTHER, f"{each.name} took {each.ended - each.begun:.1f} s")
         for text in record.wrong:
@@ -357,3 +374,11 @@ def rounds(targets: Sequence[Target], seed: int) -> Iterator[list[Target]]:
         count = chance.randint(1, 4)
         yield left[:count]
         left = left[count:]
+
+
+def _met_a_dead_mount(operation: Operation, kills: Sequence[Kill]) -> bool:
+    return any(
+        operation.begun <= kill.over and operation.ended >= kill.hit
+        for kill in kills
+        if kill.target is not Target.SERVER
+    )

@@ -24,8 +24,8 @@ def tortured(folder: Path, *, replica_set: bool, kills: dict[Target, int]) -> Re
 @pytest.mark.parametrize(
     ("replica_set", "kills"),
     [
-        pytest.param(True, {Target.SERVER: 14, Target.MOUNT: 14, Target.BOTH: 7}, id="replica set"),
-        pytest.param(False, {Target.SERVER: 6, Target.MOUNT: 6, Target.BOTH: 3}, id="standalone"),
+        pytest.param(True, {Target.SERVER: 12, Target.MOUNT: 12, Target.BOTH: 6}, id="replica set"),
+        pytest.param(False, {Target.SERVER: 8, Target.MOUNT: 8, Target.BOTH: 4}, id="standalone"),
     ],
 )
 def test_kills_lose_nothing_that_was_acknowledged_and_show_nothing_in_part(
@@ -38,10 +38,10 @@ def test_kills_lose_nothing_that_was_acknowledged_and_show_nothing_in_part(
     count = sum(kills.values())
     assert len(report.kills) == count
     assert report.hits >= 0.8 * count
-    assert report.acknowledged.total() >= 20 * count
+    assert report.acknowledged.total() >= 10 * count
     assert {"write", "replace", "rename", "unlink", "log", "patch", "append"} <= set(
         report.acknowledged
     )
     assert report.refused.total() >= count / 4
-    assert report.files >= 5 * count
-    assert report.by_name >= count
+    assert report.files >= 2 * count
+    assert report.by_name >= count / 4

@@ -220,8 +220,10 @@ class Worker:
 
     def _remove_folder(self) -> None:
         path = self._random.choice(FOLDERS)
-        certain = all(map(self._belief.is_certain, (path, *self._inside(path))))
-        if not certain or self._known(path) != FOLDER or any(map(self._known, self._inside(path))):
+        inside = self._inside(path)
+        certain = all(map(self._belief.is_certain, (path, *inside)))
+        empty = all(self._known(each) is None for each in inside)
+        if not certain or not empty or self._known(path) != FOLDER:
             return
         with self._doing("rmdir", Step({path: None})):
             os.rmdir(self._at(path))
