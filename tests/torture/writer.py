@@ -15,6 +15,7 @@ import os
 import random
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -379,6 +380,15 @@ class Worker:
         return [path for path in self._belief.paths() if path.startswith(f"{folder}/")]
 
 
+def _run(worker: Worker) -> None:
+    """A worker that fails by itself ends the program: its promises would go unchecked."""
+    try:
+        worker.run()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -398,7 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             for number in range(options.workers)
         ]
-        threads = [threading.Thread(target=each.run) for each in workers]
+        threads = [threading.Thread(target=_run, args=(each,)) for each in workers]
 
         def end(*_: object) -> None:
             for each in workers:
