@@ -150,6 +150,7 @@ class Session:
         """Keep journals, logs and, while it lasts, the data below `folder`."""
         self._longest_pause = PAUSE_SECONDS if deadline == PATIENT else 1.5 * deadline
         self._folder = folder
+        self._transactions = replica_set
         self._random = random.Random(seed)
         self._seed = seed
         self._data = folder / "server"
@@ -206,6 +207,8 @@ class Session:
             record = journal.read()
         self._rounds.append(Round(name, record, kills))
         self._account(record, kills)
+        if not self._transactions:
+            self._mount.restart()  # ends renames that the server's death cut short: S-RENAME-6
         self._check_folders(self._rounds[-1])
 
     def finish(self) -> None:
