@@ -23,6 +23,7 @@ from gridfsmount.errors import (
     Conflict,
     Damaged,
     DirectoryNotEmpty,
+    FileSystemError,
     LakeError,
     NotFound,
     Stale,
@@ -210,28 +211,39 @@ class Commits:
                 self._contents.hide(content.id)  # its chunks serve the handles that are open
             return None
         before, committed = shown
-        if committed.names[0] != node.names[0]:
-            self._retell(committed, path)  # it was renamed meanwhile
-        if before is not None and before != replaced:
-            # Another machine committed in between: the last commit wins.
-            self._trash.announce(before, path)
-            self._trash.settle(before)
-        if replaced is not None:
-            self._trash.settle(replaced)
+        try:
+            if committed.names[0] != node.names[0]:
+                self._retell(committed, path)  # it was renamed meanwhile
+            if before is not None and before != replaced:
+                # Another machine committed in between: the last commit wins.
+                self._trash.announce(before, path)
+                self._trash.settle(before)
+            if replaced is not None:
+                self._trash.settle(replaced)
+        except FileSystemError as error:
+            # Committed it is, and a failure would say that it is not. The sweep does the rest.
+            log.warning("%s is committed, but something is left undone: %s", path, error)
         if content is not None and not pages:
             self._leases.finish(content.id)
         return committed
 
     def abandon(self, content: ContentId) -> None:
-        """Remove the chunks of a content that will not be published, then its lease."""
+        """Remove the chunks of a content that will not be published, then its lease.
+
+        A commit whose answer was lost may have published it all the same: then it stays.
+        """
         self._leases.forsake(content)
-        self._contents.erase(content)
+        if not self._tree.shows(content):
+            self._contents.erase(content)
         self._leases.finish(content)
 
     def sweep_leases(self, *, patiently: bool = False) -> None:
-        """Remove what writers that died have left; see `Leases.seize_expired`."""
+        """Remove what writers that died have left; see `Leases.seize_expired`.
+
+        What was committed and is in the trash by now stays there for its time.
+        """
         for content in self._leases.seize_expired(patiently=patiently):
-            if not self._tree.shows(content):
+            if not self._tree.shows(content) and not self._trash.holds(content):
                 self._contents.erase(content)
             self._leases.finish(content)
         self._leases.release_finished()

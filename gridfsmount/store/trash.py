@@ -55,6 +55,12 @@ class Trash:
                     upsert=True,
                 )
 
+    def holds(self, content: ContentId) -> bool:
+        """Whether a content is here, to stay until its time."""
+        with self._seam.operation(f"look for content {content} in the trash"):
+            found = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
+        return found is not None
+
     def sweep(self, grace: float) -> int:
         """Erase what has been in the trash for `grace` seconds and is shown by no node.
 

@@ -253,3 +253,19 @@ def test_on_a_standalone_server_it_goes_unnoticed_or_is_an_error(
         assert found[name] in (before[name], meant[name])
     for name in found.keys() - before.keys():
         assert found[name] in (meant.get(name), b"", b"content")
+
+
+def test_a_commit_has_happened_although_the_old_content_could_not_be_hidden(
+    standalone_server: Mongod, standalone_mount: Mounted
+) -> None:
+    scene = new_scene(standalone_mount)
+
+    with failing(
+        standalone_server, "findAndModify", namespace="lake.fs.files", closeConnection=True
+    ):
+        scene.write_small()
+        assert "left undone" in standalone_mount.log_text()
+
+    standalone_mount.restart()
+    assert scene.found() == scene.content
+    assert_alive(standalone_mount)

@@ -209,6 +209,16 @@ def test_an_abandoned_content_leaves_nothing(store: Lake, garden: Garden, versio
     assert store.connection.collection("uploads").count_documents({}) == 0
 
 
+def test_a_content_that_is_shown_after_all_is_not_abandoned(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    # The answer to its commit was lost, and the writer took it for a failure.
+    node = garden.file(version, "a", DATA)
+    store.commits.abandon(content_of(node))
+    assert garden.read(node) == DATA
+    assert len(files_documents(store)) == 1
+
+
 # --- removing -----------------------------------------------------------------------------------
 
 

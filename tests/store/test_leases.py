@@ -144,6 +144,21 @@ def test_the_sweep_spares_a_content_that_was_committed(store: Lake) -> None:
     assert garden.read(node) == b"data" * 1000
 
 
+def test_the_sweep_spares_what_is_in_the_trash(store: Lake, brief: Lake) -> None:
+    # Committed, removed, and only then the writer died: handles may have it open for a day.
+    garden = Garden(store)
+    node = garden.file(garden.version(), "a file", b"data" * 1000)
+    store.connection.collection("uploads").update_many(
+        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
+    )
+    store.commits.unlink(node, node.names[0])
+    brief.commits.sweep_leases()
+    assert leased(store) == set()
+    assert store.connection.collection("chunks").count_documents({}) == 4
+    assert store.trash.sweep(-1) == 1
+    assert store.connection.collection("chunks").count_documents({}) == 0
+
+
 def test_the_sweep_spares_those_who_live(store: Lake, brief: Lake) -> None:
     garden = Garden(store)
     node = garden.file(garden.version(), "a file")
