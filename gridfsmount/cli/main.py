@@ -1,34 +1,32 @@
 """The commands and their common manners: one message for an error, no traceback, exit code 1."""
 
-import functools
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, ParamSpec
+from typing import Final
 
 import click
 
 from gridfsmount import __version__
+from gridfsmount.cli.lakes import (
+    DEFAULT_BUCKET,
+    bucket_option,
+    config_option,
+    deadline_option,
+    find_uri,
+    says_errors,
+    uri_file_option,
+)
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.parameters import MAX_ID, Owner, Size, Umask
-from gridfsmount.cli.secrets import (
-    URI_VARIABLE,
-    read_config,
-    read_uri_file,
-    redact,
-    scrub_process_title,
-)
+from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
-from gridfsmount.errors import ConfigError, LakeError, MountError
+from gridfsmount.errors import ConfigError, MountError
 from gridfsmount.mount import options as defaults
 from gridfsmount.mount.daemon import default_log_file, run_in_background
 from gridfsmount.mount.mountpoint import check_mountpoint, unmount
 from gridfsmount.mount.options import MountOptions
-
-P = ParamSpec("P")
 
 MIN_CACHE: Final = 1 << 20
 """A mebibyte: less holds no chunk of the default size."""
@@ -42,18 +40,6 @@ def main() -> None:
     """Entry point of the console script."""
     scrub_process_title()
     commands(prog_name="gridfsmount")
-
-
-def _says_errors(command: Callable[P, None]) -> Callable[P, None]:
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except LakeError as error:
-            click.echo(f"gridfsmount: {redact(str(error))}", err=True)
-            sys.exit(1)
-
-    return wrapped
 
 
 class _Commands(click.Group):
@@ -75,24 +61,15 @@ def commands() -> None:
 
 @commands.command()
 @click.argument("arguments", nargs=-1, metavar="[URI] MOUNTPOINT")
-@click.option(
-    "--uri-file",
-    type=click.Path(path_type=Path),
-    help="Read the URI from a file, so that its password is in no command line.",
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="TOML file with `uri` and `bucket`.  [default: ~/.config/gridfsmount/lake.toml, "
-    "/etc/gridfsmount/lake.toml]",
-)
+@uri_file_option
+@config_option
 @click.option(
     "--embedded",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Run a private mongod with its data in DIR; it ends with the mount.",
 )
-@click.option("--bucket", help="Prefix of the GridFS collections.  [default: fs]")
+@bucket_option
 @click.option("--read-only", is_flag=True, help="Refuse all changes.")
 @click.option("--allow-other", is_flag=True, help="Let other users in.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay here; log to standard error.")
@@ -137,13 +114,7 @@ def commands() -> None:
     metavar="UID:GID",
     help="Show everything as owned by this user and group.",
 )
-@click.option(
-    "--deadline",
-    type=click.FloatRange(1, 3600),
-    default=defaults.DEFAULT_DEADLINE,
-    show_default=True,
-    help="Seconds for one database operation, fail-over included.",
-)
+@deadline_option
 @click.option(
     "--lease",
     type=click.FloatRange(1, 86400),
@@ -157,7 +128,7 @@ def commands() -> None:
     help="Log here.  [default: below /var/log/gridfsmount or ~/.local/state/gridfsmount]",
 )
 @click.option("-v", "--verbose", count=True, help="Log more.")
-@_says_errors
+@says_errors()
 def mount(
     arguments: tuple[str, ...],
     uri_file: Path | None,
@@ -193,9 +164,17 @@ def mount(
     optional = {"uid": uid, "gid": gid, "umask": umask}
     options = MountOptions(
         mountpoint=mountpoint.absolute(),
-        uri="" if embedded else _uri(given, uri_file, settings),
+        uri=""
+        if embedded
+        else find_uri(
+            given,
+            uri_file,
+            settings,
+            place="before the mount point",
+            otherwise="; or --embedded DIR for a private server",
+        ),
         embedded=embedded.absolute() if embedded else None,
-        bucket=settings.get("bucket", "fs") if bucket is None else bucket,
+        bucket=settings.get("bucket", DEFAULT_BUCKET) if bucket is None else bucket,
         read_only=read_only,
         allow_other=allow_other,
         chunk_size=chunk_size,
@@ -226,7 +205,7 @@ def mount(
 
 @commands.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
-@_says_errors
+@says_errors()
 def umount(mountpoint: Path) -> None:
     """Unmount the lake on MOUNTPOINT and wait until everything is written."""
     unmount(mountpoint)
@@ -244,7 +223,7 @@ def umount(mountpoint: Path) -> None:
     show_default=True,
     help="Files to read at once.",
 )
-@_says_errors
+@says_errors()
 def warm(paths: tuple[Path, ...], jobs: int) -> None:
     """Read what lies in PATHS of a mount into its disk cache.
 
@@ -293,17 +272,3 @@ def _disk_cache_size(folder: Path | None, size: int | None) -> int:
             f"--disk-cache-size is {size >> 20} MiB, but the disk of {folder} has {total >> 20} MiB"
         )
     return size
-
-
-def _uri(given: str, file: Path | None, settings: dict[str, str]) -> str:
-    if given:
-        return given
-    if file is not None:
-        return read_uri_file(file)
-    uri = os.environ.get(URI_VARIABLE) or settings.get("uri", "")
-    if not uri:
-        raise ConfigError(
-            f"no URI: give one before the mount point, with --uri-file, in {URI_VARIABLE}, or in "
-            "a config file; or --embedded DIR for a private server"
-        )
-    return uri

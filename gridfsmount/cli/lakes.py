@@ -1,0 +1,163 @@
+"""How commands are told which lake they work on, and how they open it.
+
+Without a mount: blocking, on the lake itself.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec
+
+import click
+
+from gridfsmount.cli.secrets import URI_VARIABLE, read_config, read_uri_file, redact
+from gridfsmount.errors import ConfigError, FileSystemError, LakeError, StartupError
+from gridfsmount.mount import options as defaults
+
+if TYPE_CHECKING:
+    from gridfsmount.store.lake import Lake
+
+P = ParamSpec("P")
+
+DEFAULT_BUCKET: Final = "fs"
+
+uri_file_option = click.option(
+    "--uri-file",
+    type=click.Path(path_type=Path),
+    help="Read the URI from a file, so that its password is in no command line.",
+)
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file with `uri` and `bucket`.  [default: ~/.config/gridfsmount/lake.toml, "
+    "/etc/gridfsmount/lake.toml]",
+)
+
+bucket_option = click.option("--bucket", help="Prefix of the GridFS collections.  [default: fs]")
+
+deadline_option = click.option(
+    "--deadline",
+    type=click.FloatRange(1, 3600),
+    default=defaults.DEFAULT_DEADLINE,
+    show_default=True,
+    help="Seconds for one database operation, fail-over included.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LakeChoice:
+    """What the options of `lake_options` say."""
+
+    uri_file: Path | None
+    config: Path | None
+    bucket: str | None
+    deadline: float
+
+
+def lake_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options for a command that works on a lake; it gets them as one argument, `choice`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        uri_file: Path | None,
+        config: Path | None,
+        bucket: str | None,
+        deadline: float,
+        **rest: Any,
+    ) -> None:
+        command(*args, choice=LakeChoice(uri_file, config, bucket, deadline), **rest)
+
+    for option in (deadline_option, bucket_option, config_option, uri_file_option):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let a command that fails say why in one line, and end with `code`."""
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                command(*args, **kwargs)
+            except LakeError as error:
+                click.echo(f"gridfsmount: {redact(str(error))}", err=True)
+                sys.exit(code)
+
+        return wrapped
+
+    return decorate
+
+
+@contextmanager
+def open_lake_for_command(
+    choice: LakeChoice,
+    uri: str | None,
+    *,
+    read_only: bool = False,
+    lease: float = defaults.DEFAULT_LEASE,
+) -> "Iterator[Lake]":
+    """Connect to the lake that was chosen, for as long as the block runs.
+
+    Args:
+        choice: the options.
+        uri: the address on the command line, if one was given.
+        read_only: leave everything as it is; else what a lake lacks is made.
+        lease: seconds after which a dead writer's upload counts as left behind.
+
+    Raises:
+        StartupError: no address, no server, no rights, or no lake; the text says which.
+    """
+    # Imported late: pymongo takes a while, and `--help` needs none of it.
+    from gridfsmount.store.connection import connect
+    from gridfsmount.store.lake import Founder, open_lake
+
+    settings = read_config(choice.config)
+    address = find_uri(uri or "", choice.uri_file, settings, place="as an argument")
+    bucket = settings.get("bucket", DEFAULT_BUCKET) if choice.bucket is None else choice.bucket
+    connection = connect(address, bucket=bucket, deadline=choice.deadline)
+    try:
+        if not read_only and not connection.deployment.writable:
+            raise ConfigError(
+                f"{connection.deployment}: this user may not write there; the role readWrite may"
+            )
+        try:
+            lake = open_lake(
+                connection,
+                lease_seconds=lease,
+                founder=Founder(os.getuid(), os.getgid()),
+                read_only=read_only,
+            )
+        except FileSystemError as error:
+            raise StartupError(f"the lake cannot be opened: {error}") from error
+        yield lake
+    finally:
+        connection.close()
+
+
+def find_uri(
+    given: str, file: Path | None, settings: dict[str, str], *, place: str, otherwise: str = ""
+) -> str:
+    """The address: as given, from a file, from the environment, or from the config file.
+
+    Raises:
+        ConfigError: there is none; `place` says where on the command line it goes, and `otherwise`
+            what else will do.
+    """
+    if given:
+        return given
+    if file is not None:
+        return read_uri_file(file)
+    uri = os.environ.get(URI_VARIABLE) or settings.get("uri", "")
+    if not uri:
+        raise ConfigError(
+            f"no URI: give one {place}, with --uri-file, in {URI_VARIABLE}, or in a config file"
+            f"{otherwise}"
+        )
+    return uri
