@@ -48,6 +48,14 @@ deadline_option = click.option(
     help="Seconds for one database operation, fail-over included.",
 )
 
+lease_option = click.option(
+    "--lease",
+    type=click.FloatRange(1, 86400),
+    default=defaults.DEFAULT_LEASE,
+    show_default=True,
+    help="Seconds after which a dead writer's upload is swept away.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LakeChoice:

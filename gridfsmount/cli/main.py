@@ -10,15 +10,18 @@ import click
 from gridfsmount import __version__
 from gridfsmount.cli.lakes import (
     DEFAULT_BUCKET,
+    LakeChoice,
     bucket_option,
     config_option,
     deadline_option,
     find_uri,
+    lake_options,
+    lease_option,
     says_errors,
     uri_file_option,
 )
 from gridfsmount.cli.logs import set_up_logging
-from gridfsmount.cli.parameters import MAX_ID, Owner, Size, Umask
+from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
 from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
@@ -115,13 +118,7 @@ def commands() -> None:
     help="Show everything as owned by this user and group.",
 )
 @deadline_option
-@click.option(
-    "--lease",
-    type=click.FloatRange(1, 86400),
-    default=defaults.DEFAULT_LEASE,
-    show_default=True,
-    help="Seconds after which a dead writer's upload is swept away.",
-)
+@lease_option
 @click.option(
     "--log-file",
     type=click.Path(path_type=Path),
@@ -233,6 +230,39 @@ def warm(paths: tuple[Path, ...], jobs: int) -> None:
     from gridfsmount.cli.warm import run_warm  # rich.progress takes a while to import
 
     run_warm(paths, jobs)
+
+
+@commands.command()
+@click.argument("uri", required=False)
+@lake_options
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="Keep what was removed since then, as in 0s, 90m, 24h, 7d.",
+)
+@lease_option
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@says_errors()
+def gc(
+    uri: str | None,
+    choice: LakeChoice,
+    grace: float,
+    lease: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove what nothing in a lake refers to any more.
+
+    That is: removed and replaced contents past their grace, uploads of writers that died, and
+    nodes that no folder leads to. Mounts do the same at leisure. With a grace shorter than a
+    file may be open, programs that still read what was removed get errors.
+    """
+    from gridfsmount.cli.gc import run_gc
+
+    run_gc(choice, uri, grace=grace, lease=lease, dry_run=dry_run, as_json=as_json)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Types of command-line values: sizes, octal masks, owners."""
+"""Types of command-line values: sizes, durations, octal masks, owners."""
 
 import re
 from typing import Final
@@ -8,6 +8,11 @@ import click
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
+_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw]?)", re.IGNORECASE)
+
+MAX_DURATION: Final = 100 * 365 * 86400.0
+"""A century: the server's dates end far beyond."""
 
 MAX_ID: Final = (1 << 32) - 2
 """The largest user or group: the number after it stands for none."""
@@ -40,6 +45,26 @@ class Size(click.ParamType[int]):
                 ctx,
             )
         return size
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, as in 0s, 90m, 24h or 7d; a number alone is seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse, or fail with what is wrong."""
+        if not isinstance(value, str):
+            return value
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a duration like 0s, 90m, 24h or 7d", param, ctx)
+        seconds = float(int(match[1]) * _SECONDS[match[2].lower()])
+        if seconds > MAX_DURATION:
+            self.fail(f"{value} is longer than a century", param, ctx)
+        return seconds
 
 
 class Umask(click.ParamType[int]):

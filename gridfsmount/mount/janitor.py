@@ -3,13 +3,16 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
 
+from gridfsmount.core.model import NO_FOLDER, Inode
 from gridfsmount.errors import FileSystemError
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.orphans import ORPHAN_GRACE
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.workers import Workers
 
@@ -21,6 +24,16 @@ TICK_SECONDS: Final = 1.0
 TRASH_SECONDS: Final = 600.0
 
 RETRY_SECONDS: Final = 5.0
+"""After an outage: leases that are not renewed soon then are taken away."""
+
+TRASH_BATCH: Final = 1000
+"""Contents that are swept before the next look at what else is due."""
+
+ORPHAN_SECONDS: Final = 24 * 3600.0
+"""One mount of a lake looks through its whole tree as often as that."""
+
+QUESTION_SECONDS: Final = 1800.0
+"""Between questions whether it is time for that."""
 
 
 class Janitor:
@@ -34,54 +47,110 @@ class Janitor:
         self._workers = workers
         self._recent = recent
         self._trash_grace = trash_grace
-        lease = lake.leases.seconds
-        self._chores: list[tuple[float, Callable[[], Awaitable[object]]]] = [
-            (lease / 4, self._renew),
-            (min(lease, 60.0), self._sweep_leases),
-            (TRASH_SECONDS, self._sweep_trash),
-        ]
+        self._orphans_after: Inode | None = None
+        """Where the look for orphans goes on; None while there is none."""
 
     async def run(self) -> None:
         """Do the chores until cancelled."""
-        due = [0.0] * len(self._chores)
-        while True:
-            await self.tidy()
-            for index, (seconds, chore) in enumerate(self._chores):
-                if time.monotonic() >= due[index]:
-                    done = await _postponable(chore)
-                    # Soon after an outage: leases that are not renewed then are taken away.
-                    wait = seconds if done else min(seconds, RETRY_SECONDS)
-                    due[index] = time.monotonic() + wait
-            await trio.sleep(TICK_SECONDS)
+        lease = self._lake.leases.seconds
+        async with trio.open_nursery() as nursery:
+            # Apart from each other: a long sweep must not let leases expire.
+            nursery.start_soon(self._keep, [_Chore(self._renew, lease / 4)])
+            nursery.start_soon(
+                self._sweep,
+                [
+                    _Chore(self._sweep_leases, min(lease, 60.0)),
+                    _Chore(self._sweep_trash, TRASH_SECONDS),
+                    _Chore(self._sweep_orphans, QUESTION_SECONDS),
+                ],
+            )
 
     async def tidy(self) -> None:
         """Write what is pending."""
         await self._recent.write_times()
         await _postponable(self._release)
 
-    async def _release(self) -> None:
+    async def _keep(self, chores: "list[_Chore]") -> None:
+        while True:
+            await self.tidy()
+            await _do(chores)
+            await trio.sleep(TICK_SECONDS)
+
+    async def _sweep(self, chores: "list[_Chore]") -> None:
+        while True:
+            await _do(chores)
+            await trio.sleep(TICK_SECONDS)
+
+    async def _release(self) -> bool:
         if self._lake.leases.finished:
             await self._workers.background(self._lake.leases.release_finished)
+        return False
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
         if self._lake.leases.active:
             await self._workers.background(self._lake.leases.renew)
+        return False
 
-    async def _sweep_leases(self) -> None:
+    async def _sweep_leases(self) -> bool:
         sweep = partial(self._lake.commits.sweep_leases, patiently=True)
         await self._workers.background(sweep)
+        return False
 
-    async def _sweep_trash(self) -> None:
-        await self._workers.background(self._lake.trash.sweep, self._trash_grace)
+    async def _sweep_trash(self) -> bool:
+        swept = await self._workers.background(
+            self._lake.trash.sweep, self._trash_grace, TRASH_BATCH
+        )
+        return swept.more
+
+    async def _sweep_orphans(self) -> bool:
+        """Look at one stretch of the tree, once a day in turn at all of it.
+
+        Only what holds no data is removed: whatever made a file an orphan, a person should say
+        that it may go (`gc`), or bring it back (`check`).
+        """
+        orphans = self._lake.orphans
+        if self._orphans_after is None:
+            if not await self._workers.background(orphans.is_due, ORPHAN_SECONDS):
+                return False
+            self._orphans_after = NO_FOLDER
+        stretch = await self._workers.background(orphans.look, self._orphans_after, ORPHAN_GRACE)
+        for node in stretch.orphans:
+            if node.content is None:
+                await self._workers.background(orphans.remove, node)
+            else:
+                log.warning(
+                    "no folder leads to %r (inode %s): see `gridfsmount check`",
+                    node.names[0].name,
+                    node.inode,
+                )
+        self._orphans_after = stretch.last
+        return stretch.last is not None
 
 
-async def _postponable(chore: Callable[[], Awaitable[object]]) -> bool:
-    """Do a chore; whether that went well."""
+@dataclass(slots=True)
+class _Chore:
+    work: Callable[[], Awaitable[bool]]
+    """Tells whether there is more of it, to be done soon."""
+    seconds: float
+    due: float = 0.0
+
+
+async def _do(chores: list[_Chore]) -> None:
+    for chore in chores:
+        if time.monotonic() >= chore.due:
+            more = await _postponable(chore.work)
+            soon = min(chore.seconds, RETRY_SECONDS)
+            wait = {True: 0.0, False: chore.seconds, None: soon}[more]
+            chore.due = time.monotonic() + wait
+
+
+async def _postponable(chore: Callable[[], Awaitable[bool]]) -> bool | None:
+    """Do a chore; whether there is more of it, None if it failed."""
     try:
-        await chore()
+        return await chore()
     except FileSystemError as error:
         log.warning("postponed: %s", error)
         return False
     except Exception:  # a document that nobody foresaw must not end the mount
         log.exception("a chore failed; please report this")
-    return True
+    return None

@@ -63,13 +63,22 @@ class Commits:
     def create(self, node: Node) -> None:
         """Add a node below an existing directory.
 
+        It may show a content that is there, as another node does or did.
+
         Raises:
             AlreadyExists: the name is taken.
             NotFound: the directory was removed meanwhile.
+            Conflict, Damaged: the content was erased meanwhile.
         """
         if not self._tree.insert_below(node):
             self._tree.discard(node.inode)
             raise Stale(f"inode {node.parent}")
+        if node.content is not None:
+            try:
+                self._trash.keep(node.content)
+            except (Conflict, Damaged):
+                self._tree.discard(node.inode)
+                raise
 
     def add_link(self, node: Node, name: Name) -> Node:
         """Give a file one more name."""
@@ -91,12 +100,20 @@ class Commits:
             if node.content is not None and node.names[0] == name:
                 self._retell(left, "")
             return left
+        self.remove(node)
+        return None
+
+    def remove(self, node: Node) -> None:
+        """Remove a node that is no directory, or an empty one that nothing leads to.
+
+        Raises:
+            Conflict: the node changed meanwhile.
+        """
         if node.content is not None:
-            self._trash.announce(node.content, name.name)
+            self._trash.announce(node.content, node.names[0].name)
         self._tree.delete(node)
         if node.content is not None:
             self._trash.settle(node.content)
-        return None
 
     def rename(
         self, node: Node, old: Name, new: Name, target: Node | None, version: Inode | None
@@ -237,16 +254,29 @@ class Commits:
             self._contents.erase(content)
         self._leases.finish(content)
 
-    def sweep_leases(self, *, patiently: bool = False) -> None:
-        """Remove what writers that died have left; see `Leases.seize_expired`.
+    def sweep_leases(self, *, patiently: bool = False) -> int:
+        """Remove what writers that died have left; returns the number of their contents.
 
-        What was committed and is in the trash by now stays there for its time.
+        A writer may come back to life at any moment, even after it made sure of its lease. So the
+        file is told first never to show that content; and the lease stays for one more term. What
+        was committed and is in the trash by now stays there for its time. `patiently`: see
+        `Leases.seize_expired`.
         """
+        erased = 0
         for content in self._leases.seize_expired(patiently=patiently):
-            if not self._tree.shows(content) and not self._trash.holds(content):
-                self._contents.erase(content)
-            self._leases.finish(content)
+            inode = self._leases.inode_of(content)
+            if inode is not None:
+                self._tree.give_up(inode, content)
+            if self._tree.shows(content) or self._trash.holds(content):
+                self._leases.finish(content)
+                continue
+            self._contents.erase(content)
+            if self._leases.note_erased(content):
+                self._leases.finish(content)
+            else:
+                erased += 1
         self._leases.release_finished()
+        return erased
 
     def recover(self, only: Set[Inode] | None = None) -> None:
         """Finish or undo renames that a crash interrupted (without transactions only)."""
@@ -269,11 +299,7 @@ class Commits:
         if kept:
             self._tree.set_names(node, kept, node.ctime_ns)
             return
-        if node.content is not None:
-            self._trash.announce(node.content, node.names[0].name)
-        self._tree.delete(node)
-        if node.content is not None:
-            self._trash.settle(node.content)
+        self.remove(node)
 
     def _replace(
         self,

@@ -74,6 +74,11 @@ def content_key(content: ContentId) -> Any:
     return bson.decode(content.bson, codec_options=CODEC)[""]
 
 
+def is_object_id(content: ContentId) -> bool:
+    """Whether the `_id` is an ObjectId, which equals nothing but itself."""
+    return content.bson.startswith(_OBJECT_ID)
+
+
 def decode_content(document: Mapping[str, Any]) -> Content:
     """A content from its `fs.files` document.
 

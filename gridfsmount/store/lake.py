@@ -29,6 +29,7 @@ from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.openings import Openings
+from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
@@ -57,6 +58,7 @@ class Lake:
     leases: Leases
     trash: Trash
     commits: Commits
+    orphans: Orphans
     foreign: Foreign
     statistics: Statistics
 
@@ -101,6 +103,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
     contents = Contents(connection, mount)
     leases = Leases(connection, mount, lease_seconds)
     trash = Trash(connection, contents, tree)
+    commits = Commits(connection, tree, contents, trash, leases)
     return Lake(
         connection=connection,
         id=lake_id,
@@ -110,7 +113,8 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         openings=Openings(connection, tree, contents),
         leases=leases,
         trash=trash,
-        commits=Commits(connection, tree, contents, trash, leases),
+        commits=commits,
+        orphans=Orphans(connection, tree, commits),
         foreign=Foreign(connection),
         statistics=Statistics(connection, tree),
     )

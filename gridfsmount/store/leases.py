@@ -17,7 +17,7 @@ from bson import Int64
 from gridfsmount.core.model import ContentId, Inode
 from gridfsmount.errors import FileSystemError
 from gridfsmount.store.connection import Connection
-from gridfsmount.store.encoding import content_id, content_key
+from gridfsmount.store.encoding import Document, content_id, content_key
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +120,10 @@ class Leases:
         only those that had expired at the last look already. After an outage of the server all
         have, and those who live need a moment to renew them.
         """
-        expired = {
-            # What this mount is writing is not left behind, however long the server was away.
-            "_id": {"$nin": [content_key(each) for each in list(self._confirmed)]},
-            "$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]},
-        }
         seized: list[ContentId] = []
         suspects: dict[ContentId, datetime] = {}
         with self._seam.operation("look for expired leases"):
-            for found in list(self._uploads.find(expired, {"beat": 1})):
+            for found in list(self._uploads.find(self._expired(), {"beat": 1})):
                 content, beat = content_id(found["_id"]), found["beat"]
                 if patiently and self._suspects.get(content) != beat:
                     suspects[content] = beat
@@ -148,6 +143,37 @@ class Leases:
                 seized.append(content)
         self._suspects = suspects
         return seized
+
+    def expired(self) -> int:
+        """How many leases nobody renewed in time."""
+        with self._seam.operation("look for expired leases"):
+            return self._uploads.count_documents(self._expired())
+
+    def note_erased(self, content: ContentId) -> bool:
+        """Note on a seized lease that its content was erased; whether that was noted before.
+
+        It stays for one more term, so that what a writer still sends is found and erased too.
+        """
+        with self._seam.operation(f"note that content {content} was erased"):
+            before = self._uploads.find_one_and_update(
+                {"_id": {"$eq": content_key(content)}, "mount": self._mount},
+                {"$set": {"erased": True}},
+            )
+        return before is None or bool(before.get("erased"))
+
+    def inode_of(self, content: ContentId) -> Inode | None:
+        """The file that a leased content was meant for."""
+        with self._seam.operation(f"look for the lease of {content}"):
+            lease = self._uploads.find_one({"_id": {"$eq": content_key(content)}}, {"inode": 1})
+        inode = None if lease is None else lease.get("inode")
+        return Inode(inode) if isinstance(inode, int) else None
+
+    def _expired(self) -> Document:
+        return {
+            # What this mount is writing is not left behind, however long the server was away.
+            "_id": {"$nin": [content_key(each) for each in list(self._confirmed)]},
+            "$expr": {"$lt": ["$beat", {"$subtract": ["$$NOW", round(self.seconds * 1000)]}]},
+        }
 
 
 def _clock() -> float:

@@ -2,18 +2,46 @@
 
 The files document moves in here, so drivers stop seeing a removed file at once, while handles
 that are open on any machine still find its chunks.
+
+Who erases and who shows a content again may do so at the same moment. Each says first what it is
+about to do, durably, and then looks what the other has said: the sweep claims the entry before it
+looks for nodes, and whoever makes a node for a content that is there calls `keep` after the node
+is. So at least one of them notices the other, and gives way.
 """
 
 import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import ReturnDocument
 
 from gridfsmount.core.model import ContentId
-from gridfsmount.errors import Damaged
-from gridfsmount.store.connection import Connection
+from gridfsmount.errors import Conflict, Damaged
+from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
-from gridfsmount.store.encoding import content_id, content_key
+from gridfsmount.store.encoding import Document, content_id, content_key
 from gridfsmount.store.tree import Tree
 
 log = logging.getLogger(__name__)
+
+BATCH: Final = 1000
+"""Entries that are claimed together."""
+
+ERASE_BYTES: Final = 256 << 20
+"""What is erased in one go at most, unless one content is larger: well within a deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep of the trash erased, or would erase."""
+
+    contents: int = 0
+    bytes: int = 0
+    more: bool = False
+    """Whether it ended at its limit."""
 
 
 class Trash:
@@ -23,7 +51,9 @@ class Trash:
         """Serve the lake of `connection`."""
         self._seam = connection.seam
         self._trash = connection.acknowledged("trash")
+        self._claims = self._trash.with_options(write_concern=DURABLE)
         self._raw = connection.raw("trash")
+        self._nodes = connection.collection("tree").name
         self._contents = contents
         self._tree = tree
 
@@ -32,7 +62,11 @@ class Trash:
         with self._seam.operation(f"move {name} to the trash"):
             self._trash.update_one(
                 {"_id": {"$eq": content_key(content)}},
-                {"$set": {"name": name}, "$currentDate": {"since": True}},
+                {
+                    "$set": {"name": name},
+                    "$currentDate": {"since": True},
+                    "$unset": {"kept": "", "claim": ""},
+                },
                 upsert=True,
             )
 
@@ -42,18 +76,29 @@ class Trash:
             self._forget(content)
             return
         hidden = self._contents.hide(content)
-        if hidden is not None:
-            # As if it had not been announced: a crash of the server may have lost that.
-            with self._seam.operation(f"keep the files document of {content}"):
-                self._trash.update_one(
-                    {"_id": {"$eq": content_key(content)}},
+        if hidden is None:
+            return
+        with self._seam.operation(f"keep the files document of {content}"):
+            # The entry may be gone: a crash of the server may have lost it, or a sweep have met it
+            # while the name was still there.
+            filename = {"$literal": str(hidden.get("filename", ""))}
+            entry = self._raw.find_one_and_update(
+                {"_id": {"$eq": content_key(content)}},
+                [
                     {
-                        "$set": {"file": hidden},
-                        "$setOnInsert": {"name": str(hidden.get("filename", ""))},
-                        "$currentDate": {"since": True},
-                    },
-                    upsert=True,
-                )
+                        "$set": {
+                            "file": {"$literal": hidden},
+                            "name": {"$ifNull": ["$name", filename]},
+                            "since": {"$ifNull": ["$since", "$$NOW"]},
+                        }
+                    }
+                ],
+                projection={"kept": 1},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        if entry is not None and entry.get("kept"):
+            self._contents.restore(hidden)
 
     def holds(self, content: ContentId) -> bool:
         """Whether a content is here, to stay until its time."""
@@ -61,34 +106,147 @@ class Trash:
             found = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
         return found is not None
 
-    def sweep(self, grace: float) -> int:
+    def keep(self, content: ContentId) -> None:
+        """Make sure of a content that a new node shows, once that node is there for good.
+
+        Raises:
+            Conflict: it is being erased at this moment; the node must go.
+            Damaged: it is gone.
+        """
+        with self._seam.operation(f"keep content {content}"):
+            entry = self._raw.find_one_and_update(
+                {"_id": {"$eq": content_key(content)}}, {"$set": {"kept": True}}
+            )
+        if entry is None:
+            if not self._contents.exists(content):
+                raise Damaged(f"content {content} is gone")
+            return
+        if entry.get("claim") is not None:
+            raise Conflict(f"content {content} is being erased")
+        if entry.get("file") is not None:
+            self._contents.restore(entry["file"])
+
+    def recall(self, content: ContentId) -> bool:
+        """Put the files document of a content that a node shows back; whether the trash had it."""
+        with self._seam.operation(f"look for content {content} in the trash"):
+            entry = self._raw.find_one({"_id": {"$eq": content_key(content)}})
+        if entry is None or entry.get("file") is None:
+            return False
+        self._contents.restore(entry["file"])
+        return True
+
+    def sweep(self, grace: float, limit: int | None = None) -> Swept:
         """Erase what has been in the trash for `grace` seconds and is shown by no node.
 
-        Returns the number of contents erased.
+        Stops after about `limit` entries.
         """
+        claim = uuid.uuid4().hex
+        seen = contents = size = 0
+        while True:
+            entries = self._claim(grace, claim)
+            seen += len(entries)
+            for group in _groups(self._unshown(entries, claim)):
+                self._contents.erase_many([content for content, _ in group])
+                self._drop([content for content, _ in group], claim)
+                for content, entry in group:
+                    log.info("erased %s (content %s)", entry.get("name"), content)
+                contents += len(group)
+                size += sum(_length(entry) for _, entry in group)
+            if not entries or (limit is not None and seen >= limit):
+                return Swept(contents, size, bool(entries))
+
+    def expired(self, grace: float) -> Swept:
+        """What a sweep would erase now; reads all of the trash."""
+        pipeline: list[Document] = [
+            {"$match": _expired(grace)},
+            {"$project": {"length": "$file.length"}},
+            {
+                "$lookup": {
+                    "from": self._nodes,
+                    "localField": "_id",
+                    "foreignField": "content",
+                    "pipeline": [{"$limit": 1}, {"$project": {"_id": 1}}],
+                    "as": "shown",
+                }
+            },
+            {"$match": {"shown": []}},
+            {"$group": {"_id": None, "contents": {"$sum": 1}, "bytes": {"$sum": "$length"}}},
+        ]
+        with self._seam.operation("look through the trash", factor=20):
+            found = next(self._trash.aggregate(pipeline), {})
+        return Swept(int(found.get("contents", 0)), int(found.get("bytes", 0)))
+
+    def _claim(self, grace: float, claim: str) -> dict[ContentId, RawBSONDocument]:
+        """A batch of entries that are due and that nobody announces again from here on."""
+        due = {**_expired(grace), "claim": {"$ne": claim}}
         with self._seam.operation("look through the trash"):
-            documents = list(
-                self._raw.find(
-                    {"$expr": {"$lt": ["$since", {"$subtract": ["$$NOW", round(grace * 1000)]}]}}
-                ).limit(1000)
-            )
-        erased = 0
+            documents = list(self._raw.find(due).limit(BATCH))
+        entries: dict[ContentId, RawBSONDocument] = {}
         for document in documents:
             try:
-                content = content_id(document["_id"])
+                entries[content_id(document["_id"])] = document
             except Damaged as error:
                 log.error("left in the trash: %s", error)
-                continue
-            if self._tree.shows(content):
-                if document.get("file"):
-                    self._contents.restore(document["file"])
-            else:
-                self._contents.erase(content)
-                erased += 1
-                log.info("erased %s (content %s)", document.get("name"), content)
-            self._forget(content)
-        return erased
+        if entries:
+            with self._seam.operation("claim what is in the trash"):
+                self._claims.update_many(
+                    {**_any_of(entries), **_expired(grace)}, {"$set": {"claim": claim}}
+                )
+        return entries
+
+    def _unshown(
+        self, entries: Mapping[ContentId, RawBSONDocument], claim: str
+    ) -> list[tuple[ContentId, RawBSONDocument]]:
+        """Those that no node shows; the others leave the trash."""
+        shown = self._tree.shown(list(entries))
+        for content in shown:
+            if entries[content].get("file") is not None:
+                self._contents.restore(entries[content]["file"])
+        self._drop(list(shown), claim)
+        # Once more: if a name was lost before the nodes were looked for, the grace begins anew.
+        left = [content for content in entries if content not in shown]
+        with self._seam.operation("look through the trash"):
+            claimed = [
+                content_id(each["_id"])
+                for each in self._trash.find({**_any_of(left), "claim": claim}, {"_id": 1})
+            ]
+        return [(content, entries[content]) for content in claimed]
+
+    def _drop(self, contents: Sequence[ContentId], claim: str) -> None:
+        if contents:
+            with self._seam.operation("take contents out of the trash"):
+                self._trash.delete_many({**_any_of(contents), "claim": claim})
 
     def _forget(self, content: ContentId) -> None:
         with self._seam.operation(f"take content {content} out of the trash"):
             self._trash.delete_one({"_id": {"$eq": content_key(content)}})
+
+
+def _any_of(contents: Sequence[ContentId] | Mapping[ContentId, object]) -> Document:
+    return {"_id": {"$in": [content_key(each) for each in contents]}}
+
+
+def _expired(grace: float) -> Document:
+    return {"$expr": {"$lt": ["$since", {"$subtract": ["$$NOW", round(grace * 1000)]}]}}
+
+
+def _length(entry: Mapping[str, Any]) -> int:
+    file = entry.get("file")
+    length = file.get("length") if isinstance(file, Mapping) else None
+    return int(length) if isinstance(length, int | float) else 0
+
+
+def _groups(
+    entries: Sequence[tuple[ContentId, RawBSONDocument]],
+) -> Iterator[list[tuple[ContentId, RawBSONDocument]]]:
+    """Stretches of what can be erased in one go."""
+    group: list[tuple[ContentId, RawBSONDocument]] = []
+    size = 0
+    for content, entry in entries:
+        if group and size + _length(entry) > ERASE_BYTES:
+            yield group
+            group, size = [], 0
+        group.append((content, entry))
+        size += _length(entry)
+    if group:
+        yield group

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Final
 
-from bson import Int64
+from bson import Int64, ObjectId
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -27,12 +27,16 @@ from gridfsmount.store.encoding import (
     encode_name,
     encode_node,
     encode_xattrs,
+    is_object_id,
 )
 
 log = logging.getLogger(__name__)
 
 NAMES_INDEX: Final = "names"
 """Unique over parent and name; listing a directory is a walk along it."""
+
+GIVEN_UP: Final = 16
+"""Contents that one node remembers it will never show: more writers do not die at once."""
 
 _DUPLICATE: Final = 11000
 
@@ -74,7 +78,7 @@ class Tree:
         query = {"names": {"$elemMatch": {"parent": parent, "name": {"$in": list(names)}}}}
         with self._seam.operation(f"look up {len(names)} names in inode {parent}"):
             documents = list(self._nodes.find(query).hint(NAMES_INDEX))
-        nodes = [node for each in documents if (node := _tolerant(each)) is not None]
+        nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         return {name: node for node in nodes for name in node.names if name in wanted}
 
     def page(self, parent: Inode, after: str, limit: int) -> Page:
@@ -96,7 +100,7 @@ class Tree:
         last = usable[-1] if len(documents) == limit and usable else None
         entries: list[tuple[str, Node]] = []
         for first, document in zip(firsts, documents, strict=True):
-            node = _tolerant(document)
+            node = decode_leniently(document)
             if node is None or first == after:
                 continue
             if len(node.names) == 1:
@@ -122,7 +126,7 @@ class Tree:
         """All entries of one kind; for folders of versions, which are short."""
         with self._seam.operation(f"list inode {parent}"):
             documents = list(self._nodes.find({"names.parent": parent, "kind": kind.value}))
-        return [node for each in documents if (node := _tolerant(each)) is not None]
+        return [node for each in documents if (node := decode_leniently(each)) is not None]
 
     def by_content(self, content: ContentId, limit: int = 0) -> list[Node]:
         """The nodes that show a content."""
@@ -130,13 +134,24 @@ class Tree:
             documents = list(
                 self._nodes.find({"content": {"$eq": content_key(content)}}).limit(limit)
             )
-        return [node for each in documents if (node := _tolerant(each)) is not None]
+        return [node for each in documents if (node := decode_leniently(each)) is not None]
 
     def shows(self, content: ContentId) -> bool:
         """Whether any node shows a content, even one that is malformed."""
         with self._seam.operation(f"find a node of content {content}"):
             found = self._nodes.find_one({"content": {"$eq": content_key(content)}}, {"_id": 1})
         return found is not None
+
+    def shown(self, contents: Sequence[ContentId]) -> set[ContentId]:
+        """Those of `contents` that any node shows, even one that is malformed."""
+        keys = {content_key(each): each for each in contents if is_object_id(each)}
+        with self._seam.operation(f"find the nodes of {len(keys)} contents"):
+            query = {"content": {"$in": list(keys)}}
+            found = [each["content"] for each in self._nodes.find(query, {"content": 1, "_id": 0})]
+        if len(keys) == len(contents) and all(isinstance(each, ObjectId) for each in found):
+            return {keys[each] for each in found}
+        # What equals what is for the server to say: 1 and 1.0, or an array that has the value.
+        return {content for content in contents if self.shows(content)}
 
     def existing(self, inodes: Sequence[Inode]) -> set[Inode]:
         """Those of `inodes` that there are."""
@@ -292,6 +307,9 @@ class Tree:
         """Make a published content that of a file; None when the file is gone.
 
         Returns the content that it had until then, and the node as it is now.
+
+        Raises:
+            Damaged: the content was given up meanwhile: `give_up`.
         """
         fields: Document = {
             "size": Int64(0 if content is None else content.length),
@@ -305,8 +323,14 @@ class Tree:
             fields["content"] = content_key(content.id)
         if clear_mode:
             change["$bit"] = {"mode": {"and": 0o7777 & ~clear_mode}}
+        query: Document = {"_id": inode}
+        if content is not None:
+            query["given_up"] = {"$ne": content_key(content.id)}
         with self._seam.operation(f"commit inode {inode}"):
-            before = self._nodes.find_one_and_update({"_id": inode}, change, session=session)
+            before = self._nodes.find_one_and_update(query, change, session=session)
+            gone = before is None and not self._nodes.find_one({"_id": inode}, session=session)
+        if before is None and not gone:
+            raise Damaged(f"inode {inode}: the upload was idle for too long and was given up")
         if before is None:
             return None
         old = decode_node(before)
@@ -321,6 +345,17 @@ class Tree:
             rev=old.rev + 1,
         )
         return old.content, node
+
+    def give_up(self, inode: Inode, content: ContentId) -> None:
+        """See to it that a file never shows a content, whoever comes back to life and tries."""
+        change = {
+            "$push": {"given_up": {"$each": [content_key(content)], "$slice": -GIVEN_UP}},
+            "$inc": {"rev": 1},
+        }
+        with self._seam.operation(f"give up content {content}"):
+            self._nodes.update_one(
+                {"_id": inode, "given_up": {"$ne": content_key(content)}}, change
+            )
 
     def relink(self, node: Node, content: ContentId, size: int, mtime_ns: int) -> None:
         """Show another revision of a foreign file, if nobody changed the node since.
@@ -411,7 +446,7 @@ class Tree:
         return [
             (node, [Name(Inode(home["parent"]), home["name"]) for home in each.get("was", [])])
             for each in documents
-            if (node := _tolerant(each)) is not None
+            if (node := decode_leniently(each)) is not None
         ]
 
     def delete(self, node: Node, session: ClientSession | None = None) -> None:
@@ -501,7 +536,7 @@ def _names_in(document: Mapping[str, Any], parent: Inode, after: str) -> list[st
     ]
 
 
-def _tolerant(document: Mapping[str, Any]) -> Node | None:
+def decode_leniently(document: Mapping[str, Any]) -> Node | None:
     """One malformed document must not make its whole directory unreadable."""
     try:
         return decode_node(document)

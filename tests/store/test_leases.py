@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from gridfsmount.core.model import ContentId, Inode
+from gridfsmount.errors import Damaged
 from gridfsmount.store.contents import Contents
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.tree import GIVEN_UP
 from tests.store.lakes import Garden, at_once, one_deployment, opened
 
 pytestmark = one_deployment
@@ -37,6 +39,13 @@ def expire(lake: Lake, content: ContentId) -> None:
         {"name": "a file"}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
     )
     assert str(content) in leased(lake)
+
+
+def age_all(lake: Lake) -> None:
+    """Let all leases be an hour old."""
+    lake.connection.collection("uploads").update_many(
+        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
+    )
 
 
 def test_a_lease_says_who_writes_what(store: Lake) -> None:
@@ -122,22 +131,59 @@ def test_the_sweep_removes_what_a_dead_writer_left(store: Lake, brief: Lake) -> 
     version = garden.version()
     node = garden.file(version, "a file", b"kept" * 1000)
     garden.upload(node, b"left" * 1000)
-    store.connection.collection("uploads").update_many(
-        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
-    )
-    brief.commits.sweep_leases()
-    assert leased(store) == set()
+    age_all(store)
+    assert brief.commits.sweep_leases() == 1
     assert garden.read(node) == b"kept" * 1000
     assert store.connection.collection("chunks").count_documents({}) == 4
+
+
+def test_what_a_writer_sends_after_the_sweep_is_swept_a_term_later(
+    store: Lake, brief: Lake
+) -> None:
+    garden = Garden(store)
+    content = garden.upload(garden.file(garden.version(), "a file"), b"left" * 1000)
+    age_all(store)
+    assert brief.commits.sweep_leases() == 1
+    assert leased(store) == {str(content.id)}
+    store.contents.put_chunks(content.id, [(0, b"late")])
+    assert brief.commits.sweep_leases() == 0
+    age_all(store)
+    assert brief.commits.sweep_leases() == 0
+    assert leased(store) == set()
+    assert store.connection.collection("chunks").count_documents({}) == 0
+
+
+def test_a_writer_that_was_sure_of_its_lease_shows_nothing_that_was_swept(
+    store: Lake, brief: Lake
+) -> None:
+    garden = Garden(brief)
+    node = garden.file(garden.version(), "a file", b"before")
+    content = garden.upload(node, b"left" * 1000)
+    assert brief.leases.confirm(content.id)
+    age_all(store)  # here the machine sleeps, and wakes up after
+    store.commits.sweep_leases()
+    with pytest.raises(Damaged, match="given up"):
+        brief.tree.show(node.inode, content, 1, 0)
+    assert garden.read(node) == b"before"
+    assert garden.read(garden.write(node, b"again")) == b"again"
+
+
+def test_a_file_remembers_only_so_many_that_were_swept(store: Lake) -> None:
+    garden = Garden(store)
+    node = garden.file(garden.version(), "a file")
+    contents = [store.contents.new_id() for _ in range(GIVEN_UP + 4)]
+    for content in (*contents, contents[-1]):
+        store.tree.give_up(node.inode, content)
+    document = store.connection.collection("tree").find_one({"_id": node.inode})
+    assert document is not None
+    assert [str(each) for each in document["given_up"]] == [str(each) for each in contents[4:]]
 
 
 def test_the_sweep_spares_a_content_that_was_committed(store: Lake) -> None:
     # The writer died between the commit and the release of its lease.
     garden = Garden(store)
     node = garden.file(garden.version(), "a file", b"data" * 1000)
-    store.connection.collection("uploads").update_many(
-        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
-    )
+    age_all(store)
     assert leased(store) == {str(node.content)}
     store.commits.sweep_leases()
     assert leased(store) == set()
@@ -148,14 +194,12 @@ def test_the_sweep_spares_what_is_in_the_trash(store: Lake, brief: Lake) -> None
     # Committed, removed, and only then the writer died: handles may have it open for a day.
     garden = Garden(store)
     node = garden.file(garden.version(), "a file", b"data" * 1000)
-    store.connection.collection("uploads").update_many(
-        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
-    )
+    age_all(store)
     store.commits.unlink(node, node.names[0])
     brief.commits.sweep_leases()
     assert leased(store) == set()
     assert store.connection.collection("chunks").count_documents({}) == 4
-    assert store.trash.sweep(-1) == 1
+    assert store.trash.sweep(-1).contents == 1
     assert store.connection.collection("chunks").count_documents({}) == 0
 
 
@@ -171,9 +215,7 @@ def test_after_an_outage_those_who_live_have_a_moment_to_renew(store: Lake, brie
     living, dead = take(store), take(store)
     store.leases.forsake(dead)
     # The server was away for longer than any lease.
-    store.connection.collection("uploads").update_many(
-        {}, [{"$set": {"beat": {"$subtract": ["$$NOW", 3_600_000]}}}]
-    )
+    age_all(store)
     assert brief.leases.seize_expired(patiently=True) == []
     store.leases.renew()
     assert brief.leases.seize_expired(patiently=True) == [dead]

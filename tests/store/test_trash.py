@@ -7,6 +7,7 @@ import pytest
 from gridfsmount.core.model import Node
 from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.trash import Swept
 from tests.store.lakes import Garden, bare, one_deployment
 
 pytestmark = one_deployment
@@ -32,9 +33,9 @@ def test_what_was_removed_is_erased_after_its_time(
 ) -> None:
     node = garden.file(version, "a", DATA)
     store.commits.unlink(node, node.names[0])
-    assert store.trash.sweep(3600) == 0
+    assert store.trash.sweep(3600) == Swept()
     assert count(store, "chunks") == 4
-    assert store.trash.sweep(-1) == 1  # the clock that counts is the server's
+    assert store.trash.sweep(-1) == Swept(1, len(DATA))  # the clock that counts is the server's
     assert (count(store, "chunks"), count(store, "files"), trash(store)) == (0, 0, [])
 
 
@@ -60,8 +61,8 @@ def test_what_was_hidden_is_in_the_trash_even_if_a_crash_lost_its_entry(
     assert document["file"] == before
     assert before is not None
     assert document["name"] == before["filename"]
-    assert store.trash.sweep(3600) == 0
-    assert store.trash.sweep(-1) == 1
+    assert store.trash.sweep(3600) == Swept()
+    assert store.trash.sweep(-1).contents == 1
     assert (count(store, "chunks"), count(store, "files"), trash(store)) == (0, 0, [])
 
 
@@ -69,7 +70,7 @@ def test_what_a_node_shows_is_never_erased(store: Lake, garden: Garden, version:
     node = garden.file(version, "a", DATA)
     assert node.content is not None
     store.trash.announce(node.content, "a")  # and then the machine crashed
-    assert store.trash.sweep(-1) == 0
+    assert store.trash.sweep(-1) == Swept()
     assert garden.read(node) == DATA
     assert (count(store, "files"), trash(store)) == (1, [])
 
@@ -82,7 +83,7 @@ def test_what_a_node_shows_again_gets_its_files_document_back(
     store.commits.unlink(node, node.names[0])
     assert count(store, "files") == 0
     store.tree.insert(node)  # as a restore does
-    assert store.trash.sweep(-1) == 0
+    assert store.trash.sweep(-1) == Swept()
     assert store.connection.collection("files").find_one() == before
     assert garden.read(node) == DATA
 
@@ -96,7 +97,7 @@ def test_what_a_malformed_node_shows_is_not_erased(
     assert node.content is not None
     store.connection.collection("tree").update_one({"_id": node.inode}, {"$set": broken})
     store.trash.announce(node.content, "a")
-    assert store.trash.sweep(-1) == 0
+    assert store.trash.sweep(-1) == Swept()
     assert count(store, "chunks") == 4
 
 
@@ -116,5 +117,5 @@ def test_two_mounts_may_sweep_at_once(store: Lake, garden: Garden, version: Node
     for number in range(5):
         node = garden.file(version, f"{number}", DATA)
         store.commits.unlink(node, node.names[0])
-    assert store.trash.sweep(-1) + store.trash.sweep(-1) == 5
+    assert (store.trash.sweep(-1), store.trash.sweep(-1)) == (Swept(5, 5 * len(DATA)), Swept())
     assert (count(store, "chunks"), trash(store)) == (0, [])
