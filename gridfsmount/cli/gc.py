@@ -29,7 +29,7 @@ def run_gc(
     """
     began = time.monotonic()
     console = Console(stderr=True)
-    with open_lake_for_command(choice, uri, read_only=dry_run, lease=lease) as lake:
+    with open_lake_for_command(choice, uri, read_only=dry_run, existing=True, lease=lease) as lake:
         try:
             if dry_run:
                 done = foresee(lake, grace=grace, orphan_grace=ORPHAN_GRACE)

@@ -109,6 +109,7 @@ def open_lake_for_command(
     uri: str | None,
     *,
     read_only: bool = False,
+    existing: bool = False,
     lease: float = defaults.DEFAULT_LEASE,
 ) -> "Iterator[Lake]":
     """Connect to the lake that was chosen, for as long as the block runs.
@@ -116,7 +117,8 @@ def open_lake_for_command(
     Args:
         choice: the options.
         uri: the address on the command line, if one was given.
-        read_only: leave everything as it is; else what a lake lacks is made.
+        read_only: the user need not be allowed to write.
+        existing: the lake must be there already; else what it lacks is made, unless `read_only`.
         lease: seconds after which a dead writer's upload counts as left behind.
 
     Raises:
@@ -140,7 +142,7 @@ def open_lake_for_command(
                 connection,
                 lease_seconds=lease,
                 founder=Founder(os.getuid(), os.getgid()),
-                read_only=read_only,
+                read_only=read_only or existing,
             )
         except FileSystemError as error:
             raise StartupError(f"the lake cannot be opened: {error}") from error

@@ -126,8 +126,8 @@ def _check_format(connection: Connection) -> str:
     document = connection.collection("lake").find_one({"_id": "lake"})
     if document is None:
         raise LakeFormatError(
-            f"{deployment} holds no lake, and a read-only mount makes none: mount it once without "
-            "--read-only, as a user with the role readWrite"
+            f"{deployment} holds no lake: mount it once without --read-only, as a user with the "
+            "role readWrite, to make one"
         )
     found = document.get("format")
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:

@@ -254,8 +254,8 @@ def test_where_there_is_no_lake_none_is_made(
 
     assert done.returncode == 1
     assert re.fullmatch(
-        r"gridfsmount: .* holds no lake, and a read-only mount makes none: mount it once without "
-        r"--read-only, as a user with the role readWrite\n",
+        r"gridfsmount: .* holds no lake: mount it once without --read-only, as a user with the "
+        r"role readWrite, to make one\n",
         done.stderr,
     )
     assert place.contents() == before
