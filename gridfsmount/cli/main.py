@@ -265,6 +265,34 @@ def gc(
     run_gc(choice, uri, grace=grace, lease=lease, dry_run=dry_run, as_json=as_json)
 
 
+@commands.command()
+@click.argument("uri", required=False)
+@lake_options
+@click.option(
+    "--data/--no-data",
+    default=False,
+    help="Read and verify every byte too.  [default: only what documents say]",
+)
+@click.option("--repair", is_flag=True, help="Mend what can be mended; nothing is ever deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@says_errors(code=2)
+def check(
+    uri: str | None,
+    choice: LakeChoice,
+    data: bool,
+    repair: bool,
+    as_json: bool,
+) -> None:
+    """Compare a lake's tree, contents and chunks, and tell what does not fit.
+
+    The lake may be mounted and in use. The exit code is 0 when it is clean, 1 when something was
+    found, 2 when the check could not be made.
+    """
+    from gridfsmount.cli.check import run_check
+
+    run_check(choice, uri, data=data, repair=repair, as_json=as_json)
+
+
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:
     # Imported late: pymongo starts threads' machinery that must not exist before the fork.
     from gridfsmount.mount.service import run

@@ -165,6 +165,20 @@ class Contents:
                 whole.append((content, chunks))
         return whole
 
+    def examine(self, content: Content, first: int, past: int) -> list[bytes | Damaged | None]:
+        """Chunks as `read` brings them; in place of a damaged one what is wrong, of none None."""
+        with self._seam.operation(f"read chunks {first} to {past - 1} of content {content.id}"):
+            documents = list(
+                self._chunks.find(
+                    {
+                        "files_id": {"$eq": content_key(content.id)},
+                        "n": {"$gte": first, "$lt": past},
+                    }
+                )
+            )
+        found = {document.get("n"): document for document in documents}
+        return [_judge(content, n, found.get(n)) for n in range(first, past)]
+
     def put_chunks(self, content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Write chunks of a content that is not published yet; a number may come again."""
         documents = _chunk_documents(content, chunks)
@@ -373,6 +387,15 @@ def _pair(
         yield n, documents[index]
     if len(documents) > past - first:
         raise Damaged(f"content {content.id}: chunk {documents[-1].get('n')} is there twice")
+
+
+def _judge(content: Content, n: int, document: Document | None) -> bytes | Damaged | None:
+    if document is None:
+        return None
+    try:
+        return _check(content, n, document)
+    except Damaged as error:
+        return error
 
 
 def _check(content: Content, n: int, document: Document) -> bytes:

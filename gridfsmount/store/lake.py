@@ -22,12 +22,14 @@ from gridfsmount.errors import (
     NoSpace,
     StoreUnavailable,
 )
+from gridfsmount.store.audit import Audit
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import encode_node
 from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.leases import Leases
+from gridfsmount.store.mending import Mending
 from gridfsmount.store.openings import Openings
 from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.seam import reason_of, translate
@@ -41,6 +43,16 @@ LAKE_FORMAT: Final = 1
 """Version of everything that `docs/format.md` specifies."""
 
 _UNAUTHORIZED: Final = 13
+
+_UP: Final = pymongo.ASCENDING
+_INDEXES: Final[tuple[tuple[str, list[tuple[str, int]], dict[str, Any]], ...]] = (
+    ("files", [("filename", _UP), ("uploadDate", _UP)], {}),
+    ("files", [("metadata.lake.format", _UP)], {"name": "lake_format"}),
+    ("chunks", [("files_id", _UP), ("n", _UP)], {"unique": True}),
+    ("tree", [("names.parent", _UP), ("names.name", _UP)], {"unique": True, "name": NAMES_INDEX}),
+    ("tree", [("content", _UP)], {"sparse": True, "name": "content"}),
+    ("uploads", [("mount", _UP)], {"name": "mount"}),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,8 @@ class Lake:
     trash: Trash
     commits: Commits
     orphans: Orphans
+    audit: Audit
+    mending: Mending
     foreign: Foreign
     statistics: Statistics
 
@@ -115,6 +129,8 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         trash=trash,
         commits=commits,
         orphans=Orphans(connection, tree, commits),
+        audit=Audit(connection),
+        mending=Mending(connection),
         foreign=Foreign(connection),
         statistics=Statistics(connection, tree),
     )
@@ -187,21 +203,34 @@ def _put_if_missing(connection: Connection, name: str, document: dict[str, objec
             ) from error
 
 
+def complete(lake: Lake, founder: Founder) -> None:
+    """Make what an open lake should have and does not: indexes, fixed folders.
+
+    Raises:
+        LakeFormatError: something in its place is in the way.
+    """
+    with lake.connection.seam.operation("complete the lake", factor=20):
+        _prepare(lake.connection, founder)
+
+
+def missing_indexes(lake: Lake) -> list[str]:
+    """Indexes that a lake should have and does not, for people."""
+    missing = []
+    with lake.connection.seam.operation("look for indexes"):
+        for name, keys, options in _INDEXES:
+            collection = lake.connection.collection(name)
+            if not any(_is_index(each, keys, options) for each in collection.list_indexes()):
+                unique = " (unique)" if "unique" in options else ""
+                missing.append(f"{collection.name}: {', '.join(key for key, _ in keys)}{unique}")
+    return missing
+
+
 def _create_indexes(connection: Connection) -> None:
-    up = pymongo.ASCENDING
-    wanted = [
-        ("files", [("filename", up), ("uploadDate", up)], {}),
-        ("files", [("metadata.lake.format", up)], {"name": "lake_format"}),
-        ("chunks", [("files_id", up), ("n", up)], {"unique": True}),
-        ("tree", [("names.parent", up), ("names.name", up)], {"unique": True, "name": NAMES_INDEX}),
-        ("tree", [("content", up)], {"sparse": True, "name": "content"}),
-        ("uploads", [("mount", up)], {"name": "mount"}),
-    ]
-    for name, keys, options in wanted:
+    for name, keys, options in _INDEXES:
         collection = connection.collection(name)
         try:
             if not any(_is_index(each, keys, options) for each in collection.list_indexes()):
-                collection.create_index(keys, **options)  # type: ignore[arg-type]
+                collection.create_index(keys, **options)
         except OperationFailure as error:
             if isinstance(translate("", error), (AccessDenied, NoSpace, StoreUnavailable)):
                 raise
@@ -212,9 +241,10 @@ def _create_indexes(connection: Connection) -> None:
             ) from error
 
 
-def _is_index(index: Mapping[str, Any], keys: list[tuple[str, int]], options: object) -> bool:
+def _is_index(
+    index: Mapping[str, Any], keys: list[tuple[str, int]], options: dict[str, Any]
+) -> bool:
     """Whether a collection's index is the one that is wanted."""
     if list(index["key"].items()) != keys:  # a number of any type, as other drivers write it
         return False
-    wanted = options if isinstance(options, dict) else {}
-    return "unique" not in wanted or all(index.get(key) == wanted[key] for key in wanted)
+    return "unique" not in options or all(index.get(key) == options[key] for key in options)

@@ -232,7 +232,7 @@ steps = st.tuples(
 
 
 @settings(
-    max_examples=settings().max_examples // 2,
+    max_examples=settings().max_examples // 4,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example([(each, "a", "b", None) for each in (Site.upload, Site.sleep, Site.finish)])
