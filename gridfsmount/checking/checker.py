@@ -51,6 +51,7 @@ class Checker:
         data: bool,
         told: Callable[[Finding], None],
         moved: Callable[[Progress], None],
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Check `lake`.
 
@@ -59,11 +60,13 @@ class Checker:
             data: read and verify every chunk as well.
             told: called with every finding.
             moved: called as it goes on.
+            pause: waits for so many seconds.
         """
         self._lake = lake
         self._data = data
         self._told = told
         self._moved = moved
+        self._pause = pause
         self._nodes = NodeExamination(lake)
         self._contents = ContentExamination(lake, self._verified)
         self.progress = Progress()
@@ -151,7 +154,7 @@ class Checker:
         for _ in range(LOOKS - 1):
             if not suspects:
                 return
-            time.sleep(AGAIN_SECONDS)
+            self._pause(AGAIN_SECONDS)
             self._nodes.afresh()
             inodes = dict.fromkeys(each.inode for each in suspects if each.inode is not None)
             contents = dict.fromkeys(each.content for each in suspects if each.content is not None)
