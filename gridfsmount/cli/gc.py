@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 from rich.console import Console
 
-from gridfsmount.checking.sweeping import Sweep, foresee, sweep
+from gridfsmount.checking.sweeping import Sweep, Tell, foresee, sweep
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.orphans import ORPHAN_GRACE
@@ -19,6 +21,7 @@ def run_gc(
     *,
     grace: float,
     lease: float,
+    strays: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -28,21 +31,15 @@ def run_gc(
         StartupError: the lake cannot be opened or swept.
     """
     began = time.monotonic()
-    console = Console(stderr=True)
     with open_lake_for_command(choice, uri, read_only=dry_run, existing=True, lease=lease) as lake:
         try:
             if dry_run:
-                done = foresee(lake, grace=grace, orphan_grace=ORPHAN_GRACE)
-            elif console.is_terminal:
-                with console.status("looking") as status:
-                    done = sweep(
-                        lake,
-                        grace=grace,
-                        orphan_grace=ORPHAN_GRACE,
-                        tell=lambda each: status.update(_summary(each)),
-                    )
+                done = foresee(lake, grace=grace, orphan_grace=ORPHAN_GRACE, strays=strays)
             else:
-                done = sweep(lake, grace=grace, orphan_grace=ORPHAN_GRACE, tell=lambda _: None)
+                with _status() as tell:
+                    done = sweep(
+                        lake, grace=grace, orphan_grace=ORPHAN_GRACE, strays=strays, tell=tell
+                    )
         except FileSystemError as error:
             raise StartupError(f"the sweep ended early; run it again: {error}") from error
     seconds = time.monotonic() - began
@@ -55,10 +52,22 @@ def run_gc(
     click.echo(f"{_summary(done)}: {verb}")
 
 
+@contextmanager
+def _status() -> Iterator[Tell]:
+    """A line that shows how far it got, on a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("looking") as status:
+        yield lambda done: status.update(_summary(done))
+
+
 def _summary(done: Sweep) -> str:
+    strays = f", {_count(done.strays, 'stray content')}" if done.strays else ""
     return (
         f"{_count(done.contents, 'content')} of {done.bytes / (1 << 20):,.1f} MiB, "
-        f"{_count(done.leases, 'dead upload')}, {_count(done.orphans, 'orphan')}"
+        f"{_count(done.leases, 'dead upload')}, {_count(done.orphans, 'orphan')}{strays}"
     )
 
 

@@ -243,6 +243,11 @@ def warm(paths: tuple[Path, ...], jobs: int) -> None:
     help="Keep what was removed since then, as in 0s, 90m, 24h, 7d.",
 )
 @lease_option
+@click.option(
+    "--stray-chunks",
+    is_flag=True,
+    help="Remove chunks, a day old, that belong to nothing as well: `check` finds them.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @says_errors()
@@ -251,6 +256,7 @@ def gc(
     choice: LakeChoice,
     grace: float,
     lease: float,
+    stray_chunks: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -262,7 +268,15 @@ def gc(
     """
     from gridfsmount.cli.gc import run_gc
 
-    run_gc(choice, uri, grace=grace, lease=lease, dry_run=dry_run, as_json=as_json)
+    run_gc(
+        choice,
+        uri,
+        grace=grace,
+        lease=lease,
+        strays=stray_chunks,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @commands.command()

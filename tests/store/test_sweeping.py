@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -468,3 +470,30 @@ def test_one_mount_a_day_is_told_to_look_for_orphans(store: Lake) -> None:
     lake.update_one({"_id": "orphans"}, [{"$set": {"at": {"$subtract": ["$$NOW", 90_000_000]}}}])
     asked = at_once(*[lambda: store.orphans.is_due(86400)] * 4)
     assert sorted(map(bool, asked)) == [False, False, False, True]
+
+
+# --- chunks of nothing --------------------------------------------------------------------------
+
+
+@one_deployment
+def test_stray_chunks_go_when_that_is_asked_for_and_no_upload_can_be_behind_them(
+    store: Lake, garden: Garden
+) -> None:
+    node = garden.file(garden.version(), "a", b"data" * 1000)
+    leased = garden.upload(node, b"data")
+    chunks = store.connection.collection("chunks")
+    old, new = (ObjectId.from_datetime(datetime.now(UTC) - timedelta(hours=h)) for h in (25, 23))
+    chunks.insert_many(
+        [
+            {"_id": old, "files_id": "old", "n": 0, "data": b"x"},
+            {"_id": new, "files_id": "new", "n": 0, "data": b"x"},
+        ]
+    )
+    assert sweep_all(store).strays == 0
+    foreseen = foresee(store, grace=DEAD, orphan_grace=DEAD, strays=True)
+    done = sweep(store, grace=DEAD, orphan_grace=DEAD, strays=True, tell=lambda _: None)
+    assert (foreseen.strays, done.strays) == (1, 1)
+    assert chunks.count_documents({"files_id": "old"}) == 0
+    assert chunks.count_documents({"files_id": "new"}) == 1
+    assert garden.read(node) == b"data" * 1000
+    assert garden.read_content(leased) == b"data"

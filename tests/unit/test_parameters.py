@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridfsmount.cli.parameters import Owner, Size, Umask
+from gridfsmount.cli.parameters import Duration, Owner, Size, Umask
 
 SIZE = Size(4 << 10, 8 << 20)
 ANY_SIZE = Size(0, 1 << 60)
@@ -81,3 +81,25 @@ def test_owners(text: str, owner: tuple[int, int]) -> None:
 def test_what_is_no_owner_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Owner().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0s", 0),
+        ("0", 0),
+        ("45", 45),
+        ("90m", 5400),
+        ("24h", 86400),
+        (" 7 D ", 604800),
+        ("2w", 1209600),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1s", "1.5h", "1h30m", "h", "1y", "9999999999", "999999w"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"duration like|longer than a century"):
+        Duration().convert(text, None, None)
