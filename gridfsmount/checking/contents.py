@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gridfsmount.checking.findings import Fault, Finding
@@ -19,6 +20,9 @@ COUNTED: Final = 200_000
 
 READ_BYTES: Final = 8 << 20
 """Bytes of one query."""
+
+SMALL: Final = 256 << 10
+"""Contents up to this size come many in one query."""
 
 IN_FLIGHT: Final = 4
 """Queries at once, and pieces of READ_BYTES in memory."""
@@ -122,26 +126,49 @@ class ContentExamination:
             yield Finding(Fault.WRONG_LENGTH, path, detail, content=content.id)
 
     def _read(self, contents: Sequence[Content]) -> Iterator[_Piece]:
-        """All chunks of contents, in order, a few queries ahead."""
+        """All chunks of contents, each content's in order, a few queries ahead."""
         with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="check") as pool:
-            flights: deque[Future[_Piece]] = deque()
+            flights: deque[Future[list[_Piece]]] = deque()
             try:
-                for content, first, past in _spans(contents):
+                for flight in self._flights(contents):
                     if len(flights) == IN_FLIGHT:
-                        yield self._landed(flights.popleft())
-                    flights.append(pool.submit(self._fly, content, first, past))
+                        yield from self._landed(flights.popleft())
+                    flights.append(pool.submit(flight))
                 while flights:
-                    yield self._landed(flights.popleft())
+                    yield from self._landed(flights.popleft())
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _fly(self, content: Content, first: int, past: int) -> _Piece:
-        return _Piece(content, first, self._lake.contents.examine(content, first, past))
+    def _flights(self, contents: Sequence[Content]) -> Iterator[Callable[[], list[_Piece]]]:
+        """Queries that bring everything: many small contents in one, a large one in several."""
+        group: list[Content] = []
+        size = 0
+        for content in contents:
+            if content.length > SMALL:
+                for first, past in _spans(content):
+                    yield partial(self._fly, content, first, past)
+                continue
+            if group and size + content.length > READ_BYTES:
+                yield partial(self._fly_whole, group)
+                group, size = [], 0
+            group.append(content)
+            size += content.length
+        if group:
+            yield partial(self._fly_whole, group)
 
-    def _landed(self, flight: Future[_Piece]) -> _Piece:
-        piece = flight.result()
-        self._verified(sum(len(each) for each in piece.chunks if isinstance(each, bytes)))
-        return piece
+    def _fly(self, content: Content, first: int, past: int) -> list[_Piece]:
+        return [_Piece(content, first, self._lake.contents.examine(content, first, past))]
+
+    def _fly_whole(self, contents: Sequence[Content]) -> list[_Piece]:
+        found = self._lake.contents.examine_whole(contents)
+        return [_Piece(each, 0, chunks) for each, chunks in zip(contents, found, strict=True)]
+
+    def _landed(self, flight: Future[list[_Piece]]) -> list[_Piece]:
+        pieces = flight.result()
+        self._verified(
+            sum(len(chunk) for each in pieces for chunk in each.chunks if isinstance(chunk, bytes))
+        )
+        return pieces
 
     def _path(self, content: ContentId, filename: object) -> str:
         """Where the tree shows a content; else what drivers call it."""
@@ -179,12 +206,11 @@ def _by_chunks(states: Sequence[ContentState]) -> Iterator[list[ContentState]]:
         yield batch
 
 
-def _spans(contents: Sequence[Content]) -> Iterator[tuple[Content, int, int]]:
-    for content in contents:
-        count = chunk_count(content.length, content.chunk_size)
-        step = max(1, READ_BYTES // content.chunk_size)
-        for first in range(0, count, step):
-            yield content, first, min(first + step, count)
+def _spans(content: Content) -> Iterator[tuple[int, int]]:
+    count = chunk_count(content.length, content.chunk_size)
+    step = max(1, READ_BYTES // content.chunk_size)
+    for first in range(0, count, step):
+        yield first, min(first + step, count)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

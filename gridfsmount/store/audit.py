@@ -6,8 +6,9 @@ along an index, so that a batch costs the same at the end of a collection as at 
 
 import logging
 import math
+import re
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -153,21 +154,21 @@ class Audit:
 
     def nodes(self, inodes: Sequence[Inode]) -> list[NodeState]:
         """What there is of some nodes."""
-        pipeline: list[Document] = [
-            {"$match": {"_id": {"$in": list(inodes)}}},
-            {
-                "$lookup": {
-                    "from": self._files.name,
-                    "localField": "content",
-                    "foreignField": "_id",
-                    "pipeline": [{"$project": _FILE_FIELDS}],
-                    "as": "file",
-                }
-            },
-        ]
         with self._seam.operation(f"read {len(inodes)} nodes"):
-            documents = list(self._nodes.aggregate(pipeline))
-        return [_node_state(each) for each in documents]
+            documents = list(self._nodes.find({"_id": {"$in": list(inodes)}}))
+        nodes = [_node_state(each) for each in documents]
+        shown = [each.node.content for each in nodes if each.node and each.node.content]
+        # Two questions: a join would look each of them up by itself.
+        with self._seam.operation(f"read {len(shown)} contents"):
+            keys = [key for each in shown if not _is_pattern(key := content_key(each))]
+            found = list(self._files.find({"_id": {"$in": keys}}, _FILE_FIELDS))
+        files = {_same(each["_id"]): _file_state(each) for each in found}
+        return [
+            replace(each, file=files.get(_same(content_key(each.node.content))))
+            if each.node and each.node.content
+            else each
+            for each in nodes
+        ]
 
     def folders(self, inodes: Iterable[Inode]) -> dict[Inode, Folder]:
         """Those of some nodes that there are."""
@@ -267,7 +268,10 @@ class Audit:
         found: dict[ContentId, None] = {}
         for document in documents:
             try:
-                found[content_id(document.get("files_id"))] = None
+                owner = document.get("files_id")
+                if _is_pattern(owner):
+                    raise Damaged(f"{owner!r} is no key")
+                found[content_id(owner)] = None
             except Damaged as error:
                 log.warning("a chunk belongs to nothing that can be named: %s", error)
         owners = list(found)
@@ -332,11 +336,9 @@ def _index_name(collection: Collection[Document], fields: Sequence[str]) -> str 
 
 
 def _node_state(document: Document) -> NodeState:
-    files = document.pop("file")
     inode = Inode(document["_id"])
     try:
-        node = decode_node(document)
-        return NodeState(inode, node, "", _file_state(files[0]) if files else None)
+        return NodeState(inode, decode_node(document), "", None)
     except Damaged as error:
         return NodeState(inode, None, str(error), None)
 
@@ -389,6 +391,11 @@ def _same(value: Any) -> Hashable:
     if isinstance(value, ObjectId):
         return value
     return bson.encode({"": value})
+
+
+def _is_pattern(value: object) -> bool:
+    """Whether a query would take a value for a pattern; no document can have it as its `_id`."""
+    return isinstance(value, bson.Regex | re.Pattern)
 
 
 def _number(value: object) -> float:

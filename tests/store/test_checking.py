@@ -1,12 +1,14 @@
 """`check` finds each fault, names the file, and mends what it promises to mend."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import Int64, ObjectId
+from bson import Int64, ObjectId, Regex
 from gridfs import GridFSBucket
 
 from gridfsmount.checking import checker
@@ -16,13 +18,14 @@ from gridfsmount.checking.mender import Mender
 from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.store.audit import Audit
 from gridfsmount.store.lake import Lake
-from tests.store.lakes import CHUNK, Garden, bare, one_deployment, raw
+from tests.store.lakes import CHUNK, Garden, bare, one_deployment, opened, raw
 
 pytestmark = one_deployment
 
 DATA = bytes(range(256)) * 20  # five chunks
 A = "datasets/test/v1/a"
 NOWHERE = 999_999
+COLLECTIONS = ("files", "chunks", "tree", "uploads", "trash")
 
 
 @pytest.fixture
@@ -64,11 +67,12 @@ def faults(lake: Lake, *, data: bool = False) -> list[tuple[Fault, str]]:
 
 
 def assert_mended(lake: Lake) -> None:
-    """One repair is enough, and says what a mere check says."""
-    before = check(lake)
-    assert before != []
-    check(lake, repair=True)
+    """One repair is enough, and nothing is less afterwards."""
+    before = [collection(lake, name).count_documents({}) for name in COLLECTIONS]
+    assert check(lake, repair=True) != []
     assert check(lake) == []
+    after = [collection(lake, name).count_documents({}) for name in COLLECTIONS]
+    assert all(now >= then for then, now in zip(before, after, strict=True))
 
 
 def collection(lake: Lake, name: str) -> Any:
@@ -146,6 +150,41 @@ def test_what_is_different_at_each_look_is_work_in_progress(store: Lake, node: N
     assert len(looks) == checker.LOOKS - 1
 
 
+def test_work_in_progress_is_never_told(store: Lake, version: Node, any_uri: str) -> None:
+    stop = threading.Event()
+
+    def work(name: str) -> None:
+        with opened(any_uri) as lake:  # as another mount
+            garden = Garden(lake)
+            while not stop.is_set():
+                node = garden.file(version, name, DATA)
+                node = garden.write(node, DATA[:CHUNK])
+                target = lake.tree.find(version.inode, f"{name}-new")
+                old, new = node.names[0], Name(version.inode, f"{name}-new")
+                node = lake.commits.rename(node, old, new, target, None)
+                lake.leases.release_finished()
+
+    threads = [threading.Thread(target=work, args=(f"{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    suspected: list[float] = []
+
+    def meanwhile(_: float) -> None:
+        suspected.append(0)
+        time.sleep(0.2)  # the mounts go on
+
+    try:
+        deadline = time.monotonic() + 60
+        while len(suspected) < 5:
+            assert check(store, data=True, meanwhile=meanwhile) == []
+            assert time.monotonic() < deadline, "nothing ever looked wrong"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert check(store, data=True) == []
+
+
 # --- chunks -------------------------------------------------------------------------------------
 
 
@@ -205,6 +244,23 @@ def test_the_hash_of_the_whole_is_verified(store: Lake, node: Node) -> None:
     assert check(store, data=True) == []
 
 
+def test_large_contents_are_verified_piece_by_piece(
+    store: Lake, garden: Garden, version: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridfsmount.checking.contents.SMALL", CHUNK)
+    monkeypatch.setattr("gridfsmount.checking.contents.READ_BYTES", 3 * CHUNK)
+    read: list[int] = []
+    told: list[Finding] = []
+    for number in range(10):
+        garden.file(version, f"large-{number}", DATA * 3)
+        garden.file(version, f"small-{number}", b"small" * (number + 1))
+    Checker(store, data=True, told=told.append, moved=lambda now: read.append(now.bytes)).run()
+    assert (told, read[-1]) == ([], 10 * len(DATA * 3) + 55 * 5)
+    store.connection.collection("chunks").update_one({"n": 7}, {"$set": {"data": b"\0" * CHUNK}})
+    (found,) = check(store, data=True)
+    assert found.detail == "chunk 7 altered"
+
+
 def test_contents_of_drivers_are_verified_as_far_as_can_be(
     store: Lake, garden: Garden, version: Node, any_uri: str
 ) -> None:
@@ -244,6 +300,12 @@ def test_every_owner_of_chunks_is_looked_at(
     )
     found = check(store)
     assert [each.fault for each in found] == [Fault.STRAY_CHUNKS] * len(lost)
+
+
+def test_patterns_in_place_of_keys_match_nothing(store: Lake, node: Node) -> None:
+    collection(store, "chunks").insert_one({"files_id": Regex("("), "n": 0, "data": b"x"})
+    collection(store, "tree").update_one({"_id": node.inode}, {"$set": {"content": Regex("(")}})
+    assert set(faults(store)) == {(Fault.DANGLING, A), (Fault.UNREACHABLE_CONTENT, A)}
 
 
 def test_chunks_without_any_content_are_counted(store: Lake, node: Node) -> None:
@@ -357,6 +419,9 @@ def test_every_content_is_looked_at_whatever_its_id(
     found = check(store)
     assert {each.path for each in found} == {f"f{n}" for n in range(len(odd))}
     assert {each.detail for each in found} == {"chunk 1 of 2"}
+    collection(store, "chunks").update_many({"data": b"ab"}, {"$set": {"data": b"a"}})
+    short = [each for each in check(store, data=True) if each.fault is Fault.WRONG_LENGTH]
+    assert len(short) == len(odd)
 
 
 # --- nodes --------------------------------------------------------------------------------------
