@@ -29,6 +29,8 @@ SUSPECTS: Final = 1000
 UPLOAD_SECONDS: Final = 3600.0
 """Chunks without an owner may be a driver's upload, which has a files document only at its end."""
 
+NO_NUMBER: Final = "its inode number is no whole number"
+
 Examine: TypeAlias = Callable[[Sequence[Inode], Sequence[ContentId]], list[Finding]]
 
 
@@ -98,7 +100,7 @@ class Checker:
             if inode not in there:
                 self._told(Finding(Fault.MISSING_FOLDER, name or "/", "a fixed folder", inode))
         for odd in self._lake.audit.odd_nodes():
-            self._told(Finding(Fault.MALFORMED_NODE, odd, "its number is no number"))
+            self._told(Finding(Fault.MALFORMED_NODE, odd, NO_NUMBER))
         nameless = self._lake.audit.nameless()
         if nameless:
             detail = f"{nameless:,} chunks without files_id"
@@ -107,10 +109,12 @@ class Checker:
     # --- what there is -------------------------------------------------------------------------
 
     def _inode_batches(self) -> Iterator[tuple[list[Inode], list[ContentId]]]:
-        after = NO_FOLDER
-        while inodes := self._lake.audit.inodes(after):
+        after: Inode | None = NO_FOLDER
+        while after is not None:
+            inodes, odd, after = self._lake.audit.inodes(after)
+            for each in odd:
+                self._told(Finding(Fault.MALFORMED_NODE, each, NO_NUMBER))
             yield inodes, []
-            after = inodes[-1]
             self.progress.nodes += len(inodes)
             self._moved(self.progress)
 

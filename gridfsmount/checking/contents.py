@@ -27,6 +27,8 @@ SMALL: Final = 256 << 10
 IN_FLIGHT: Final = 4
 """Queries at once, and pieces of READ_BYTES in memory."""
 
+NO_NAME: Final = "(no filename)"
+
 NAMED: Final = 10
 """Chunks that one finding names."""
 
@@ -178,7 +180,7 @@ class ContentExamination:
             return min(paths.values())
         if filename is None:
             filename = self._lake.contents.filename(content)
-        return "(no filename)" if filename is None else str(filename)
+        return NO_NAME if filename is None else str(filename)
 
 
 def _is_altered(error: Damaged) -> bool:

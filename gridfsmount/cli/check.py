@@ -46,9 +46,14 @@ class _Report:
         self.kept: list[tuple[Finding, bool]] = []
         self.counts: Counter[Fault] = Counter()
         self.mended = 0
+        self._seen: set[Finding] = set()
 
     def add(self, finding: Finding) -> None:
-        """Count a finding, and mend it if that was asked for."""
+        """Count a finding, once, and mend it if that was asked for."""
+        if finding in self._seen:
+            return
+        if len(self._seen) < KEPT:
+            self._seen.add(finding)
         mended = self._mender is not None and self._mender.mend(finding)
         self.counts[finding.fault] += 1
         self.mended += mended
@@ -75,10 +80,14 @@ def run_check(
             report, progress = _check(lake, data=data, repair=repair)
         except FileSystemError as error:
             raise StartupError(f"the check could not be finished: {error}") from error
+        except KeyboardInterrupt as error:
+            raise StartupError("the check was interrupted") from error
         name = str(lake.connection.deployment)
     seconds = time.monotonic() - began
     if as_json:
-        click.echo(json.dumps(_as_json(name, report, progress, data, seconds), indent=2))
+        click.echo(
+            json.dumps(_as_json(name, report, progress, data, seconds), indent=2, default=str)
+        )
     else:
         _print(report, progress, data, seconds)
     if report.total:

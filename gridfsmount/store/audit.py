@@ -27,7 +27,9 @@ from gridfsmount.store.encoding import (
     decode_content,
     decode_node,
     lake_metadata,
+    whole_number,
 )
+from gridfsmount.store.tree import first_name
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +142,19 @@ class Audit:
 
     # --- nodes ---------------------------------------------------------------------------------
 
-    def inodes(self, after: Inode) -> list[Inode]:
-        """The next numbers of nodes, ascending."""
+    def inodes(self, after: Inode) -> tuple[list[Inode], list[str], Inode | None]:
+        """The next numbers of nodes, ascending; those that are not whole; and where to go on."""
         with self._seam.operation("walk along the nodes"):
             found = self._nodes.find({"_id": {"$gt": after}}, {"_id": 1}).sort("_id", 1)
-            return [Inode(each["_id"]) for each in found.limit(BATCH)]
+            numbers = [each["_id"] for each in found.limit(BATCH)]
+        usable, odd = [], []
+        for number in numbers:
+            whole = whole_number(number)
+            if whole is None:
+                odd.append(str(number))
+            else:
+                usable.append(Inode(whole))
+        return usable, odd, numbers[-1] if numbers else None
 
     def odd_nodes(self) -> list[str]:
         """Documents of the tree whose `_id` is no number."""
@@ -336,7 +346,7 @@ def _index_name(collection: Collection[Document], fields: Sequence[str]) -> str 
 
 
 def _node_state(document: Document) -> NodeState:
-    inode = Inode(document["_id"])
+    inode = Inode(whole_number(document["_id"]) or 0)
     try:
         return NodeState(inode, decode_node(document), "", None)
     except Damaged as error:
@@ -363,17 +373,10 @@ def _file_state(document: Document) -> FileState:
 
 
 def _folder(document: Document) -> Folder:
-    names = document.get("names")
-    first = names[0] if isinstance(names, list) and names else None
-    name = None
-    if isinstance(first, dict):
-        parent, text = first.get("parent"), first.get("name")
-        if isinstance(parent, int) and isinstance(text, str):
-            name = Name(Inode(parent), text)
     kind, state = document.get("kind"), document.get("state")
     return Folder(
         next((each for each in Kind if each.value == kind), None),
-        name,
+        first_name(document),
         next((each for each in State if each.value == state), None),
     )
 

@@ -86,8 +86,8 @@ def decode_content(document: Mapping[str, Any]) -> Content:
         Damaged: no usable `_id`, length or chunk size.
     """
     identity = content_id(document.get("_id"))
-    length = _integer(document.get("length"))
-    chunk_size = _integer(document.get("chunkSize"))
+    length = whole_number(document.get("length"))
+    chunk_size = whole_number(document.get("chunkSize"))
     if length is None or not 0 <= length <= _MAX_INT64:
         raise Damaged(f"content {identity}: length is {document.get('length')!r}")
     if length == 0 and chunk_size is None:
@@ -227,7 +227,7 @@ def _printable(value: object) -> str:
     return text.encode("ascii", "backslashreplace").decode()[:200]
 
 
-def _integer(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """A whole number of any BSON type; None for all else."""
     if isinstance(value, Decimal128):
         number = value.to_decimal()
@@ -242,7 +242,7 @@ def _need(document: Mapping[str, Any], field: str, *, low: int = 0) -> int:
     # As the mount writes it: a listing decodes thousands.
     if value.__class__ in _INTEGERS and low <= value <= _MAX_INT64:
         return value
-    value = _integer(value)
+    value = whole_number(value)
     if value is None or not low <= value <= _MAX_INT64:
         raise ValueError(f"{field} is {document[field]!r}")
     return value

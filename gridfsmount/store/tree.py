@@ -501,6 +501,16 @@ class Tree:
             return self._nodes.estimated_document_count()
 
 
+def first_name(document: Mapping[str, Any]) -> Name | None:
+    """The first name of a node, which may be malformed."""
+    names = document.get("names")
+    first = names[0] if isinstance(names, list) and names else None
+    if not isinstance(first, Mapping):
+        return None
+    parent, name = first.get("parent"), first.get("name")
+    return Name(Inode(parent), name) if isinstance(parent, int) and isinstance(name, str) else None
+
+
 def _named(name: Name) -> Document:
     # $elemMatch, so that both bounds of the index apply to the same element.
     return {"names": {"$elemMatch": encode_name(name)}}
@@ -546,15 +556,12 @@ def decode_leniently(document: Mapping[str, Any]) -> Node | None:
 
 
 def _path(document: Mapping[str, Any]) -> str | None:
-    above = {each["_id"]: each["names"][0] for each in document["above"] if each.get("names")}
-    if not document.get("names"):
-        return None
+    above = {each["_id"]: first_name(each) for each in document["above"]}
     parts: list[str] = []
-    name = document["names"][0]
-    while name["parent"] != ROOT:
-        parts.append(str(name["name"]))
-        name = above.pop(name["parent"], None)  # each once: a loop in the tree ends here
-        if name is None:
-            return None
-    parts.append(str(name["name"]))
-    return "/".join(reversed(parts))
+    name = first_name(document)
+    while name is not None:
+        parts.append(name.name)
+        if name.parent == ROOT:
+            return "/".join(reversed(parts))
+        name = above.pop(name.parent, None)  # each once: a loop in the tree ends here
+    return None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import Int64, ObjectId, Regex
+from bson import Decimal128, Int64, ObjectId, Regex
 from gridfs import GridFSBucket
 
 from gridfsmount.checking import checker
@@ -551,6 +551,26 @@ def test_a_malformed_node(store: Lake, node: Node, change: dict[str, Any]) -> No
     collection(store, "tree").update_one({"_id": node.inode}, {"$set": change})
     (found,) = check(store)
     assert (found.fault, found.inode) == (Fault.MALFORMED_NODE, node.inode)
+
+
+def test_what_lies_below_a_malformed_folder_is_told_all_the_same(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    folder = garden.folder(version, "folder")
+    node = garden.file(folder, "a", DATA)
+    for names in ([], "x", ["x"], [{"parent": "x"}], {"name": "x"}):
+        collection(store, "tree").update_one({"_id": folder.inode}, {"$set": {"names": names}})
+        collection(store, "chunks").delete_one({"n": 0})
+        found = check(store, repair=True, data=True)
+        assert [each.fault for each in found] == [Fault.MALFORMED_NODE, Fault.MISSING_CHUNK]
+        assert store.tree.path(node.inode) is None
+
+
+def test_a_number_that_is_not_whole(store: Lake, node: Node) -> None:
+    for number in (7000.5, Decimal128("7001.5")):
+        names = [{"parent": 1, "name": str(number)}]
+        collection(store, "tree").insert_one({"_id": number, "names": names})
+    assert [each.fault for each in check(store)] == [Fault.MALFORMED_NODE] * 2
 
 
 def test_a_node_without_a_number(store: Lake, node: Node) -> None:
