@@ -317,39 +317,70 @@ def _numbers(lake: Lake) -> list[int]:
 # --- at the same moment -------------------------------------------------------------------------
 
 
+@contextmanager
+def interrupted(lake: Lake, at: int, other: Callable[[], None]) -> Iterator[list[bool]]:
+    """Let something else happen before the database call of that number; yields whether it did."""
+    seam = lake.connection.seam
+    original, numbers = seam.operation, itertools.count()
+    happened: list[bool] = []
+
+    def operation(what: str, *, factor: float = 1.0) -> Any:
+        if not happened and next(numbers) == at:
+            happened.append(True)
+            other()
+        return original(what, factor=factor)
+
+    seam.operation = operation  # type: ignore[method-assign]
+    try:
+        yield happened
+    finally:
+        seam.operation = original  # type: ignore[method-assign]
+
+
+@one_deployment
+@pytest.mark.parametrize("first", ["the sharing", "the removal", "the removal, with a sweep"])
 def test_a_content_that_is_shared_while_it_is_erased_is_there_or_refused(
-    store: Lake, garden: Garden
+    store: Lake, garden: Garden, first: str
 ) -> None:
     version = garden.version()
-    outcomes: list[bool] = []
-    for number in range(25):
-        data = f"{number} ".encode() * 1000
+    refused = []
+    for at in itertools.count():
+        data = f"{at} ".encode() * 1000
         node = garden.file(version, "a", data)
-        twin = replace(
-            node, inode=Inode(garden.number()), names=(Name(version.inode, f"b{number}"),)
-        )
+        twin = replace(node, inode=Inode(garden.number()), names=(Name(version.inode, f"b{at}"),))
 
-        def remove(node: Node = node, number: int = number) -> None:
-            time.sleep(number % 5 / 2000)
+        def remove(node: Node = node) -> None:
             store.commits.unlink(node, node.names[0])
 
-        def collect() -> None:
-            for _ in range(6):
-                store.trash.sweep(DEAD)
+        def remove_and_sweep(node: Node = node) -> None:
+            remove(node)
+            store.trash.sweep(DEAD)
 
         def share(twin: Node = twin) -> None:
-            store.commits.create(twin)
+            try:
+                store.commits.create(twin)
+            except (Conflict, Damaged):
+                refused.append(twin.inode)
 
-        _, _, shared = at_once(remove, collect, share)
-        if isinstance(shared, Exception):
-            assert isinstance(shared, Conflict | Damaged), shared
-            assert store.tree.get(twin.inode) is None
-        else:
-            store.trash.sweep(DEAD)
-            assert garden.read(twin) == data
-        outcomes.append(isinstance(shared, Exception))
+        one, other = {
+            "the sharing": (share, remove_and_sweep),
+            "the removal": (remove, share),
+            "the removal, with a sweep": (remove_and_sweep, share),
+        }[first]
+        with interrupted(store, at, other) as happened:
+            one()
+        if not happened:
+            break
+        for _ in range(2):
+            if twin.inode in refused:
+                assert store.tree.get(twin.inode) is None
+            else:
+                assert garden.read(twin) == data
+            sweep_all(store)
     sweep_all(store)
     assert store.connection.collection("trash").count_documents({}) == 0
+    assert len(refused) < at, "some of them are there"
+    assert bool(refused) is (first != "the removal"), "and some come too late"
 
 
 @one_deployment
