@@ -20,7 +20,7 @@ from gridfsmount.checking.sweeping import Sweep, foresee, sweep
 from gridfsmount.core.model import FIRST_FREE_INODE, Content, Inode, Kind, Name, Node
 from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.lake import Lake
-from tests.store.lakes import CHUNK, Garden, at_once, bare, one_deployment
+from tests.store.lakes import CHUNK, Garden, at_once, bare, one_deployment, opened
 
 NOWHERE = 999_999
 """A directory that never was."""
@@ -381,6 +381,47 @@ def test_a_content_that_is_shared_while_it_is_erased_is_there_or_refused(
     assert store.connection.collection("trash").count_documents({}) == 0
     assert len(refused) < at, "some of them are there"
     assert bool(refused) is (first != "the removal"), "and some come too late"
+
+
+@one_deployment
+def test_a_writer_that_sleeps_beyond_its_lease_commits_whole_or_not_at_all(
+    store: Lake, garden: Garden, any_uri: str
+) -> None:
+    version = garden.version()
+    late = 0
+    with opened(any_uri) as other:
+        for at in itertools.count():
+            old, new = f"{at} old ".encode() * 500, f"{at} new ".encode() * 500
+            node = garden.file(version, f"{at}", old)
+            content = garden.upload(node, new)
+
+            def sleep() -> None:
+                age_leases(other)
+                sweep_all(other)
+
+            expected = new
+            with interrupted(store, at, sleep) as happened:
+                try:
+                    store.commits.commit(node, f"x/{at}", content, (), 1, 0)
+                except Damaged as error:
+                    assert "given up" in str(error)  # noqa: PT017
+                    expected = old
+                    late += 1
+            for _ in range(2):
+                now = store.tree.get(node.inode)
+                assert now is not None
+                assert garden.read(now) == expected
+                sleep()
+            if not happened:
+                break
+    assert 0 < late < at
+    assert store.connection.collection("uploads").count_documents({}) == 0
+    assert store.connection.collection("trash").count_documents({}) == 0
+    assert store.connection.collection("files").count_documents({}) == at + 1
+    assert store.connection.collection("chunks").count_documents({}) == sum(
+        len(garden.read(each)) // CHUNK + 1
+        for _, each in store.tree.page(version.inode, "", 1000).entries
+    )
 
 
 @one_deployment
