@@ -25,6 +25,7 @@ from gridfsmount.checking.checker import Checker
 from gridfsmount.checking.findings import Fault, Finding
 from gridfsmount.checking.mender import Mender
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.wording import counted
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.lake import Lake
 
@@ -125,7 +126,7 @@ def _bar(lake: Lake, data: bool) -> Iterator[Callable[[checker.Progress], None]]
         def moved(progress: checker.Progress) -> None:
             bar.update(
                 task,
-                description=f"{progress.nodes:,} nodes, {progress.contents:,} contents",
+                description=_sizes(progress),
                 completed=progress.bytes if data else progress.nodes + progress.contents,
             )
 
@@ -165,9 +166,13 @@ def _print(report: _Report, progress: checker.Progress, data: bool, seconds: flo
         _print_table(report)
     read = f", {progress.bytes / (1 << 20):,.1f} MiB read" if data else ""
     click.echo(
-        f"{progress.nodes:,} nodes, {progress.contents:,} contents{read} in {seconds:.1f} s: "
+        f"{_sizes(progress)}{read} in {seconds:.1f} s: "
         + (_verdict(report) if report.total else "clean")
     )
+
+
+def _sizes(progress: checker.Progress) -> str:
+    return f"{counted(progress.nodes, 'node')}, {counted(progress.contents, 'content')}"
 
 
 def _verdict(report: _Report) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gridfsmount.checking.sweeping import Sweep, Tell, foresee, sweep
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.wording import counted
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.orphans import ORPHAN_GRACE
 
@@ -64,12 +65,8 @@ def _status() -> Iterator[Tell]:
 
 
 def _summary(done: Sweep) -> str:
-    strays = f", {_count(done.strays, 'stray content')}" if done.strays else ""
+    strays = f", {counted(done.strays, 'stray content')}" if done.strays else ""
     return (
-        f"{_count(done.contents, 'content')} of {done.bytes / (1 << 20):,.1f} MiB, "
-        f"{_count(done.leases, 'dead upload')}, {_count(done.orphans, 'orphan')}{strays}"
+        f"{counted(done.contents, 'content')} of {done.bytes / (1 << 20):,.1f} MiB, "
+        f"{counted(done.leases, 'dead upload')}, {counted(done.orphans, 'orphan')}{strays}"
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
@@ -65,6 +65,7 @@ class LakeChoice:
     config: Path | None
     bucket: str | None
     deadline: float
+    embedded: Path | None = None
 
 
 def lake_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,11 +78,19 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
         config: Path | None,
         bucket: str | None,
         deadline: float,
+        embedded: Path | None,
         **rest: Any,
     ) -> None:
-        command(*args, choice=LakeChoice(uri_file, config, bucket, deadline), **rest)
+        choice = LakeChoice(uri_file, config, bucket, deadline, embedded)
+        command(*args, choice=choice, **rest)
 
-    for option in (deadline_option, bucket_option, config_option, uri_file_option):
+    unmounted = click.option(
+        "--embedded",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The lake of `mount --embedded DIR`, while it is not mounted.",
+    )
+    for option in (deadline_option, bucket_option, unmounted, config_option, uri_file_option):
         wrapped = option(wrapped)
     return wrapped
 
@@ -126,13 +135,19 @@ def open_lake_for_command(
     """
     # Imported late: pymongo takes a while, and `--help` needs none of it.
     from gridfsmount.store.connection import connect
+    from gridfsmount.store.embedded import EmbeddedServer
     from gridfsmount.store.lake import Founder, open_lake
 
     settings = read_config(choice.config)
-    address = find_uri(uri or "", choice.uri_file, settings, place="as an argument")
     bucket = settings.get("bucket", DEFAULT_BUCKET) if choice.bucket is None else choice.bucket
-    connection = connect(address, bucket=bucket, deadline=choice.deadline)
-    try:
+    with ExitStack() as resources:
+        if choice.embedded is None:
+            address = find_uri(uri or "", choice.uri_file, settings, place="as an argument")
+        else:
+            _check_embedded(choice, uri, must_exist=read_only or existing)
+            address = resources.enter_context(EmbeddedServer(choice.embedded)).uri
+        connection = connect(address, bucket=bucket, deadline=choice.deadline)
+        resources.callback(connection.close)
         if not read_only and not connection.deployment.writable:
             raise ConfigError(
                 f"{connection.deployment}: this user may not write there; the role readWrite may"
@@ -147,8 +162,13 @@ def open_lake_for_command(
         except FileSystemError as error:
             raise StartupError(f"the lake cannot be opened: {error}") from error
         yield lake
-    finally:
-        connection.close()
+
+
+def _check_embedded(choice: LakeChoice, uri: str | None, *, must_exist: bool) -> None:
+    if uri or choice.uri_file:
+        raise ConfigError("--embedded brings its own server: leave the URI out")
+    if must_exist and choice.embedded is not None and not choice.embedded.is_dir():
+        raise ConfigError(f"--embedded {choice.embedded}: there is no such folder")
 
 
 def find_uri(

@@ -240,3 +240,27 @@ def test_mounts_remove_orphans_that_hold_nothing_once_a_day(
     assert database["fs.chunks"].count_documents({}) == 1
     assert [each["_id"] for each in database["fs.trash"].find()] != []
     assert isinstance(database["fs.chunks"].find_one()["files_id"], ObjectId)  # type: ignore[index]
+
+
+def test_an_embedded_lake_is_checked_while_it_is_not_mounted(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    missing = run_command("check", "--embedded", data)
+    assert (missing.returncode, data.exists()) == (2, False)
+    assert "there is no such folder" in missing.stderr
+    (tmp_path / "mnt").mkdir()
+    log = ("--log-file", tmp_path / "log")
+    assert run_command("mount", "--embedded", data, *log, tmp_path / "mnt").returncode == 0
+    try:
+        (tmp_path / "mnt/datasets/test/v1").mkdir(parents=True)
+        (tmp_path / "mnt/datasets/test/v1/file").write_bytes(b"bytes")
+        busy = run_command("check", "--embedded", data)
+        assert (busy.returncode, busy.stdout) == (2, "")
+        assert f"{data} is in use by process" in busy.stderr
+    finally:
+        assert run_command("umount", tmp_path / "mnt").returncode == 0
+    done = run_command("check", "--embedded", data, "--data")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("8 nodes, 1 content, 0.0 MiB read in ")
+    both = run_command("gc", "--embedded", data, "mongodb://127.0.0.1")
+    assert (both.returncode, both.stdout) == (1, "")
+    assert "leave the URI out" in both.stderr
