@@ -12,7 +12,7 @@ from gridfsmount.checking.findings import Fault, Finding
 from gridfsmount.core.chunks import chunk_count, runs
 from gridfsmount.core.model import Content, ContentId
 from gridfsmount.errors import Damaged
-from gridfsmount.store.audit import ContentState, Numbers
+from gridfsmount.store.audit import ContentState, FileState, Numbers
 from gridfsmount.store.lake import Lake
 
 COUNTED: Final = 200_000
@@ -59,7 +59,7 @@ class ContentExamination:
                 findings.append(
                     Finding(Fault.MALFORMED_CONTENT, path, file.problem, content=file.id)
                 )
-            if _is_unreachable(state):
+            if _is_unshown(state) and not self._is_older_revision(file):
                 detail = "no name leads to it, and nobody is about to remove it"
                 findings.append(
                     Finding(Fault.UNREACHABLE_CONTENT, f"{file.filename}", detail, content=file.id)
@@ -172,6 +172,11 @@ class ContentExamination:
         )
         return pieces
 
+    def _is_older_revision(self, file: FileState) -> bool:
+        """Whether a driver uploaded another content under the same filename, which is shown."""
+        newest = self._lake.foreign.newest(file.filename)
+        return newest is not None and newest.id != file.id and self._lake.tree.shows(newest.id)
+
     def _path(self, content: ContentId, filename: object) -> str:
         """Where the tree shows a content; else what drivers call it."""
         inodes = [each.inode for each in self._lake.tree.by_content(content, limit=10)]
@@ -187,8 +192,8 @@ def _is_altered(error: Damaged) -> bool:
     return str(error).endswith("was altered")
 
 
-def _is_unreachable(state: ContentState) -> bool:
-    # What drivers uploaded stays for them without a node, as an older revision.
+def _is_unshown(state: ContentState) -> bool:
+    # What drivers uploaded stays for them without a node, whatever becomes of the file.
     known = state.file.marked and not state.file.adopted
     return known and not (state.shown or state.in_trash or state.leased)
 

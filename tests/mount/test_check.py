@@ -67,6 +67,8 @@ def test_a_lake_with_everything_in_it_is_clean(
         (mount.version("models/net/v7") / "weights").write_bytes(b"weights")
         for _ in range(2):  # a revision, and the one before
             bucket.upload_from_stream("datasets/test/v1/adopted", b"adopted")
+        (version / "theirs").write_bytes(b"mine")
+        bucket.upload_from_stream("datasets/test/v1/theirs", b"theirs")
         bucket.upload_from_stream("some/where/else", b"loose")
         bucket.upload_from_stream("../hostile", b"loose")
         bucket.upload_from_stream("moves", b"loose")

@@ -11,6 +11,7 @@ import pytest
 from bson import Decimal128, Int64, ObjectId, Regex
 from gridfs import GridFSBucket
 
+from gridfsmount.adopting.adopter import Adopter
 from gridfsmount.checking import checker
 from gridfsmount.checking.checker import Checker
 from gridfsmount.checking.findings import Fault, Finding
@@ -372,6 +373,22 @@ def test_revisions_of_drivers_need_no_node(store: Lake, node: Node) -> None:
     collection(store, "tree").delete_one({"_id": node.inode})
     collection(store, "files").update_one({}, {"$set": {"metadata.lake.adopted": True}})
     assert check(store) == []
+
+
+def test_what_a_driver_has_replaced_needs_no_node(
+    store: Lake, garden: Garden, node: Node, any_uri: str
+) -> None:
+    with raw(any_uri) as database:
+        newer = GridFSBucket(database).upload_from_stream(A, b"newer")
+        assert Adopter(store).adopt_batch() == 1
+        now = store.tree.get(node.inode)
+        assert now is not None
+        assert garden.read(now) == b"newer"
+        assert check(store) == []
+        # But once that is gone as well, it is one more that nobody sees.
+        store.commits.unlink(now, now.names[0])
+        assert database["fs.files"].find_one({"_id": newer}) is None
+    assert faults(store) == [(Fault.UNREACHABLE_CONTENT, A)]
 
 
 def test_a_wrong_filename(store: Lake, node: Node) -> None:
