@@ -123,6 +123,10 @@ class LakeOperations(pyfuse3.Operations):
         except NeverFound:
             return _nothing()
 
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """The kernel holds these no more; nothing is answered."""
+        self._tree.removed.forget(inode for inode, _ in inode_list)
+
     @_answer
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answers stat(2)."""
@@ -269,7 +273,9 @@ class LakeOperations(pyfuse3.Operations):
             truncate=bool(flags & os.O_TRUNC),
             direct=bool(flags & os.O_DIRECT),
         )
-        if not opened.keep_cache:
+        # The kernel leaves it to the server to clear them when open(2) truncates.
+        cleared = flags & os.O_TRUNC and await self._tree.drop_set_id(Inode(inode), _caller(ctx))
+        if cleared or not opened.keep_cache:
             # Close-to-open: the size that the kernel remembers may be another machine's past.
             _forget_attributes(inode)
         return _info(opened)

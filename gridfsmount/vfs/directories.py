@@ -1,7 +1,7 @@
 """Directories as lists, and the link `latest` that each folder of versions shows."""
 
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Container
 from dataclasses import replace
 
 from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node, State
@@ -11,6 +11,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.store.tree import Page, Tree
 from gridfsmount.vfs.listing import Entry, Listing
 from gridfsmount.vfs.recent import RecentNodes
+from gridfsmount.vfs.removed import RemovedNodes
 from gridfsmount.vfs.rules import Level, level_of
 from gridfsmount.workers import Workers
 
@@ -24,6 +25,7 @@ class Directories:
         workers: Workers,
         recent: RecentNodes,
         folders: FolderAhead,
+        removed: RemovedNodes,
         show: Callable[[Node], Attributes],
     ) -> None:
         """List `tree`; `show` gives the attributes of an entry."""
@@ -31,22 +33,25 @@ class Directories:
         self._workers = workers
         self._recent = recent
         self._folders = folders
+        self._removed = removed
         self._show = show
         self._listings: dict[int, Listing] = {}
         self._numbers = itertools.count(1)
 
     async def open(self, inode: Inode) -> int:
-        """A handle to list a directory."""
+        """A handle to list a directory; of one that was removed the kernel asks for no entries."""
+        removed = self._removed.get(inode)
+        if removed is not None:
+            return self._enter(Listing(inode, [(".", removed)]))
         folder = await self._recent.directory(inode)
         await self._recent.learn(folder.version)
-        listing = Listing(inode, [(".", folder), ("..", await self._parent(folder))])
-        number = next(self._numbers)
-        self._listings[number] = listing
-        return number
+        return self._enter(Listing(inode, [(".", folder), ("..", await self._parent(folder))]))
 
     async def read(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
         """Entries from `position` on; `.` and `..` come first."""
         listing = self._listings[number]
+        if position == 0:
+            listing.rewind()
 
         def note(page: Page, began: float, first: bool) -> None:
             self._recent.listed([node for _, node in page.entries], began)
@@ -66,13 +71,23 @@ class Directories:
             if empty:
                 break
         if index <= listing.length:
-            latest = await self._latest_entry(listing, offset + index + 1)
+            latest = await self._latest_entry(listing, offset + listing.length + 1)
             if latest is not None:
                 yield latest
 
     def close(self, number: int) -> None:
         """Forget a handle."""
         del self._listings[number]
+
+    def changed(self, folders: Container[Inode]) -> None:
+        """Names in these directories came or went.
+
+        The kernel takes what a listing shows for what there is. So nothing may be shown from a page
+        that was read before.
+        """
+        for listing in self._listings.values():
+            if listing.inode in folders:
+                listing.outdate()
 
     async def latest(self, folder: Node) -> Node:
         """The link `latest` of a folder, which has no document of its own.
@@ -100,6 +115,11 @@ class Directories:
             version=None,
             state=None,
         )
+
+    def _enter(self, listing: Listing) -> int:
+        number = next(self._numbers)
+        self._listings[number] = listing
+        return number
 
     async def _parent(self, folder: Node) -> Node:
         return folder if folder.inode == ROOT else await self._recent.directory(folder.parent)

@@ -4,6 +4,7 @@ Every method is one request of the kernel. Rules are checked first, then the sto
 what the mount remembers. A change that met another machine's is tried again from the start.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from gridfsmount.errors import (
     AlreadyExists,
     Conflict,
     CrossVersion,
+    FileSystemError,
     InvalidArgument,
     IsADirectory,
     NeverFound,
@@ -44,9 +46,10 @@ from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.directories import Directories
 from gridfsmount.vfs.files import Files, Opened
 from gridfsmount.vfs.inodes import InodeNumbers
-from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields
+from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields, without_set_id
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
+from gridfsmount.vfs.removed import RemovedNodes
 from gridfsmount.vfs.rules import (
     Level,
     check_exchange,
@@ -83,7 +86,10 @@ class LakeTree:
         presentation: Presentation,
     ) -> None:
         """Serve `lake` through `files`."""
-        self.directories = Directories(lake.tree, workers, recent, folders, self._shown)
+        self.removed = RemovedNodes()
+        self.directories = Directories(
+            lake.tree, workers, recent, folders, self.removed, self._listed
+        )
         self._lake = lake
         self._workers = workers
         self._files = files
@@ -131,6 +137,9 @@ class LakeTree:
         file = self._files.find(inode)
         if file is not None and file.authoritative:
             return self._presentation.attributes(file.shown)
+        removed = self.removed.get(inode)
+        if removed is not None:
+            return self._presentation.attributes(removed)
         try:
             return self._shown(await self._recent.get(inode))
         except NotFound:
@@ -210,7 +219,7 @@ class LakeTree:
 
         node = await self._retry(attempt)
         self._note_change(node)
-        self._recent.touch(parent)
+        await self._touch(folder)
         return self._shown(node)
 
     # --- removing and renaming -----------------------------------------------------------------
@@ -228,13 +237,12 @@ class LakeTree:
                 self._lake.commits.unlink, node, Name(parent, name)
             )
             if left is None:
-                self._recent.forget(node.inode)
-                self._files.unlinked(node.inode)
+                self._note_removal(node)
             else:
                 self._note_change(left)
 
         await self._retry(attempt)
-        self._recent.touch(parent)
+        await self._touch(folder)
 
     async def remove_directory(self, parent: Inode, name: str) -> None:
         """Remove an empty directory."""
@@ -250,11 +258,11 @@ class LakeTree:
             if level_of(node) is Level.VERSION:
                 await self._recent.check_writable(node.inode)
             await self._workers.foreground(self._lake.tree.remove_directory, node)
-            self._recent.forget(node.inode)
+            self._note_removal(self._recent.shown(node))
             await self._recent.settle(node.inode)
 
         await self._retry(attempt)
-        self._recent.touch(parent)
+        await self._touch(folder)
 
     async def rename(
         self,
@@ -301,7 +309,7 @@ class LakeTree:
             self._note_rename(renamed, target, new)
 
         await self._retry(attempt)
-        self._recent.touch(parent, new_parent)
+        await self._touch(old_folder, new_folder)
 
     # --- changing attributes -------------------------------------------------------------------
 
@@ -318,6 +326,10 @@ class LakeTree:
         file = self._files.find(inode)
         if fields and file is not None and file.unlinked:
             file.node = with_fields(file.node, fields, time.time_ns())
+            if change.mtime_ns is not None:
+                self._files.set_mtime(inode, change.mtime_ns)
+        elif fields and self.removed.get(inode) is not None:
+            node = self.removed.change(inode, {**fields, "ctime_ns": time.time_ns()})
         elif fields:
             fields["ctime_ns"] = time.time_ns()
             if change.mtime_ns is not None:
@@ -331,6 +343,15 @@ class LakeTree:
         if file is not None and (file.dirty or file.unlinked):
             node = file.shown
         return self._shown(node)
+
+    async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
+        """Take set-ID bits from a file that `caller` truncated; whether there were any to take."""
+        mode = self._presentation.mode(await self._node(inode))
+        left = without_set_id(mode)
+        if caller.uid == 0 or left == mode:
+            return False
+        await self.change(inode, Change(mode=left), caller, None)
+        return True
 
     async def get_attribute(self, inode: Inode, name: str) -> bytes:
         """Value of an extended attribute.
@@ -381,6 +402,11 @@ class LakeTree:
             node = file.shown
         return self._presentation.attributes(self._recent.shown(node))
 
+    def _listed(self, node: Node) -> Attributes:
+        """A node of a page that was read a moment ago: it may have changed here since."""
+        known = self._recent.peek(node.inode)
+        return self._shown(known if known is not None and known.rev > node.rev else node)
+
     async def _look_up(self, name: Name) -> Node:
         """The node of a name, for the kernel, which believes it for a moment anyway.
 
@@ -413,7 +439,7 @@ class LakeTree:
         file = self._files.find(inode)
         if file is not None and file.unlinked:
             return file.node
-        return await self._recent.get(inode)
+        return self.removed.get(inode) or await self._recent.get(inode)
 
     async def _changeable(self, inode: Inode) -> Node:
         if inode & LATEST_FLAG:
@@ -421,7 +447,8 @@ class LakeTree:
         if inode == SNAPSHOTS:
             raise ReadOnly("snapshots cannot be changed")
         node = await self._node(inode)
-        await self._recent.check_writable(node.version)
+        if self.removed.get(inode) is None:  # else its version may be gone with it
+            await self._recent.check_writable(node.version)
         return node
 
     async def _removable(self, folder: Node, name: str) -> Node:
@@ -467,7 +494,7 @@ class LakeTree:
         except NotFound:
             self._recent.forget(parent)
             raise
-        self._recent.touch(parent)
+        await self._touch(folder)
         return self._recent.remember(node)
 
     async def _check_move(
@@ -515,12 +542,33 @@ class LakeTree:
             self._recent.moved()
         if target is None:
             return
-        self._recent.forget(target.inode)
         rest = tuple(each for each in target.names if each != new)
         if rest:
+            self._recent.forget(target.inode)
             self._files.changed(replace(target, names=rest, ctime_ns=renamed.ctime_ns))
         else:
-            self._files.unlinked(target.inode)
+            self._note_removal(self._recent.shown(target))
+
+    def _note_removal(self, node: Node) -> None:
+        self._recent.forget(node.inode)
+        self._files.unlinked(node.inode)
+        self.removed.note(node)
+
+    async def _touch(self, *folders: Node) -> None:
+        """The folders' entries changed now."""
+        now = time.time_ns()
+        inodes = [folder.inode for folder in folders]
+        self._recent.touch(*inodes)
+        self.directories.changed(inodes)
+        for folder in folders:
+            # What is pending only brings times forward: one that was set ahead goes back at once.
+            if folder.mtime_ns > now:
+                with contextlib.suppress(FileSystemError):  # what was asked for is done
+                    times = {"mtime_ns": now, "ctime_ns": now}
+                    back = await self._workers.foreground(
+                        self._lake.tree.update, folder.inode, times
+                    )
+                    self._recent.remember(back)
 
     async def _change_attributes(
         self, inode: Inode, changed: Callable[[Node], dict[str, bytes]]
@@ -532,6 +580,9 @@ class LakeTree:
             file = self._files.find(inode)
             if file is not None and file.unlinked:
                 file.node = replace(file.node, xattrs=xattrs)
+                return
+            if self.removed.get(inode) is not None:
+                self.removed.change(inode, {"xattrs": xattrs, "ctime_ns": time.time_ns()})
                 return
             self._note_change(
                 await self._workers.foreground(self._lake.tree.set_xattrs, node, xattrs)

@@ -1,18 +1,21 @@
 """Open directories: their entries page by page, at positions that stay valid.
 
 The kernel reads a directory in pieces, and may go back to any position it was given (seekdir,
-NFS). A position is the index of an entry in the order of names; the page that holds it is found
-from the names at which pages began, so nothing but one page is kept in memory.
+NFS). A position is the index of an entry among those that were shown, and stays its own whatever is
+removed or made meanwhile. For that the names that were shown are remembered, and nothing else but
+one page: a million take some ten megabytes.
 """
 
 import bisect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import Final
 
-from gridfsmount.core.model import Attributes, Inode, Node
+from gridfsmount.core.model import Attributes, Inode, Name, Node
 from gridfsmount.store.tree import Page, Tree
+from gridfsmount.vfs.recent import REMEMBER_SECONDS
 from gridfsmount.workers import Workers
 
 PAGE_ENTRIES: Final = 1000
@@ -30,23 +33,45 @@ class Entry:
 
 
 @dataclass(slots=True)
+class _Stretch:
+    """A page as it was first read."""
+
+    start: int
+    """Index of its first entry."""
+    after: str
+    """Its names come after this one."""
+    names: str | None = None
+    """Joined by `/`, which no name has: a fraction of the memory of a list. None: not yet read."""
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Listing:
     """One open directory."""
 
     inode: Inode
     extra: list[tuple[str, Node]] = field(default_factory=list)
     """Entries that have no node in the tree, before all others."""
-    starts: list[tuple[int, str]] = field(default_factory=lambda: [(0, "")])
-    """Index of each page's first entry, and the name to list after."""
-    page: Page | None = None
-    page_number: int = -1
+    _stretches: list[_Stretch] = field(default_factory=lambda: [_Stretch(0, "")])
+    _at: int = -1
+    """The stretch whose entries are kept."""
+    _entries: list[tuple[int, str, Node]] = field(default_factory=list)
+    _seen: float = 0.0
+    """Since when they were read."""
 
     @property
     def length(self) -> int:
-        """Number of entries up to the end of the current page."""
-        if self.page is None:
-            return 0
-        return self.starts[self.page_number][0] + len(self.page.entries)
+        """Number of entries that were shown up to now, removed ones too."""
+        return self._stretches[-1].start + self._stretches[-1].count
+
+    def rewind(self) -> None:
+        """Show what is there now: all positions are new."""
+        self._stretches = [_Stretch(0, "")]
+        self.outdate()
+
+    def outdate(self) -> None:
+        """Names came or went: what is shown from here on is read again, each where it was."""
+        self._at, self._entries = -1, []
 
     async def from_index(
         self,
@@ -54,26 +79,52 @@ class Listing:
         workers: Workers,
         index: int,
         note: Callable[[Page, float, bool], None],
-    ) -> Iterator[tuple[int, str, Node]]:
-        """The rest of the page that holds entry `index`; empty at the end.
+    ) -> Sequence[tuple[int, str, Node]]:
+        """Entries from `index` on, as many as come in one go; none at the end.
 
-        `note` is told of every page that was read, since when, and whether it is the first.
+        `note` is told of every page when it is first read, since when, and whether it is the first.
         """
-        if index == 0:  # a new start: show what is there now
-            self.starts, self.page = [(0, "")], None
-        number = bisect.bisect_right([start for start, _ in self.starts], index) - 1
+        number = bisect.bisect_right(self._stretches, index, key=attrgetter("start")) - 1
         while True:
-            start, after = self.starts[number]
-            if self.page is None or self.page_number != number:
-                began = time.monotonic()
-                self.page = await workers.foreground(tree.page, self.inode, after, PAGE_ENTRIES)
-                self.page_number = number
-                note(self.page, began, number == 0)
-            entries, last = self.page.entries, self.page.last
-            if last is not None and number + 1 == len(self.starts):
-                self.starts.append((start + len(entries), last))
-            if index < start + len(entries) or last is None:
-                break
+            now = time.monotonic()
+            if self._at != number or now - self._seen > REMEMBER_SECONDS:
+                stretch = self._stretches[number]
+                if stretch.names is None:
+                    self._entries = await self._first_read(tree, workers, number, note)
+                else:
+                    self._entries = await self._read_again(tree, workers, stretch, stretch.names)
+                self._at, self._seen = number, now
+            rest = self._entries[bisect.bisect_left(self._entries, index, key=itemgetter(0)) :]
+            if rest or number + 1 == len(self._stretches):
+                return rest
             number += 1
-        rest = entries[max(0, index - start) :]
-        return iter([(max(index, start) + i, name, node) for i, (name, node) in enumerate(rest)])
+
+    async def _first_read(
+        self,
+        tree: Tree,
+        workers: Workers,
+        number: int,
+        note: Callable[[Page, float, bool], None],
+    ) -> list[tuple[int, str, Node]]:
+        stretch = self._stretches[number]
+        began = time.monotonic()
+        page = await workers.foreground(tree.page, self.inode, stretch.after, PAGE_ENTRIES)
+        note(page, began, number == 0)
+        stretch.names = "/".join([name for name, _ in page.entries])
+        stretch.count = len(page.entries)
+        if page.last is not None:
+            self._stretches.append(_Stretch(stretch.start + stretch.count, page.last))
+        return [(stretch.start + i, name, node) for i, (name, node) in enumerate(page.entries)]
+
+    async def _read_again(
+        self, tree: Tree, workers: Workers, stretch: _Stretch, names: str
+    ) -> list[tuple[int, str, Node]]:
+        """What is left of a stretch, each where it was."""
+        if not names:
+            return []
+        found = await workers.foreground(tree.find_many, self.inode, names.split("/"))
+        return [
+            (stretch.start + i, name, node)
+            for i, name in enumerate(names.split("/"))
+            if (node := found.get(Name(self.inode, name))) is not None
+        ]

@@ -6,7 +6,9 @@ from typing import Final
 from gridfsmount.core.model import Caller, Change, Inode, Kind, Name, Node, State
 from gridfsmount.vfs.rules import Level
 
+_SET_UID: Final = 0o4000
 _SET_GID: Final = 0o2000
+_GROUP_EXECUTES: Final = 0o0010
 
 
 def new_node(
@@ -52,13 +54,18 @@ def changed_fields(node: Node, change: Change, mode: int) -> dict[str, int]:
     }
     owner_changes = change.uid is not None or change.gid is not None
     if owner_changes and change.mode is None and node.kind is not Kind.DIRECTORY:
-        # chown(2) takes set-user-ID away, and set-group-ID where it grants privilege.
-        cleared = mode & ~0o4000
-        if mode & 0o010:
-            cleared &= ~0o2000
+        cleared = without_set_id(mode)
         if cleared != mode:
             fields["mode"] = cleared
     return fields
+
+
+def without_set_id(mode: int) -> int:
+    """What chown(2) and another's write leave: no set-user-ID, no set-group-ID with execution.
+
+    Without that, set-group-ID grants no privilege.
+    """
+    return mode & ~_SET_UID & ~(_SET_GID if mode & _GROUP_EXECUTES else 0)
 
 
 def with_fields(node: Node, fields: dict[str, int], now: int) -> Node:

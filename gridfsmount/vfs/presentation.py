@@ -31,8 +31,9 @@ class Presentation:
             inode=node.inode,
             kind=node.kind,
             mode=self.mode(node),
-            # As on btrfs: 1 tells find(1) that the number of subdirectories is not known.
-            nlink=1 if node.kind is Kind.DIRECTORY else len(node.names),
+            # A directory has one name, or none when it was removed. As on btrfs, 1 tells find(1)
+            # that the number of subdirectories is not known.
+            nlink=len(node.names),
             uid=uid,
             gid=gid,
             size=_size(node),

@@ -34,8 +34,6 @@ class Place:
     root: str
     handles: dict[int, int] = field(default_factory=dict)
     """Descriptors by the slot that operations call them by."""
-    folders: set[int] = field(default_factory=set)
-    """Those descriptors that are of directories."""
 
     def at(self, path: str) -> str:
         return f"{self.root}/{path}"
@@ -43,26 +41,17 @@ class Place:
     def handle(self, slot: int) -> int:
         if slot not in self.handles:
             raise OSError(errno.EBADF, "nothing is open in this slot")
-        descriptor = self.handles[slot]
-        # Known difference: in the mount a removed directory is gone for its handles as well.
-        if descriptor in self.folders and _is_removed(descriptor):
-            raise OSError(errno.EBADF, "the directory in this slot was removed")
-        return descriptor
+        return self.handles[slot]
 
     def open(self, slot: int, path: str, flags: int, mode: int) -> None:
         if slot in self.handles:
             self.close(slot)
-        descriptor = os.open(self.at(path), flags, mode)
-        self.handles[slot] = descriptor
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            self.folders.add(descriptor)
+        self.handles[slot] = os.open(self.at(path), flags, mode)
 
     def close(self, slot: int) -> None:
         if slot not in self.handles:
             raise OSError(errno.EBADF, "nothing is open in this slot")
-        descriptor = self.handles.pop(slot)
-        self.folders.discard(descriptor)
-        os.close(descriptor)
+        os.close(self.handles.pop(slot))
 
     def __enter__(self) -> Self:
         return self
@@ -98,16 +87,14 @@ class Look:
     size: int | None
     """None for directories: their size is the file system's own."""
     links: int | None
-    """None for directories: 1 in the mount, as on btrfs."""
+    """None for directories: 1 in the mount, as on btrfs, until they are removed."""
     mtime_ns: int | None
     """None for the present; what was set is at least an hour away from that."""
 
 
 def look(status: os.stat_result) -> Look:
     is_folder = stat.S_ISDIR(status.st_mode)
-    ahead = status.st_mtime_ns - time.time_ns()
-    # In the mount a new entry only brings a directory's time forward: one in the future stays.
-    is_now = abs(ahead) < HOUR_NS or (is_folder and ahead > 0)
+    is_now = abs(status.st_mtime_ns - time.time_ns()) < HOUR_NS
     return Look(
         kind=stat.S_IFMT(status.st_mode),
         mode=stat.S_IMODE(status.st_mode),
@@ -549,10 +536,6 @@ def _write(path: str, flags: int, data: bytes) -> int:
         return os.write(descriptor, data)
     finally:
         os.close(descriptor)
-
-
-def _is_removed(descriptor: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{descriptor}").endswith(" (deleted)")
 
 
 def _set_times(target: str | int, mtime_ns: int | None, *, follow: bool) -> None:

@@ -1,6 +1,5 @@
 """Ordinary tools on a real mount behave as on any disk."""
 
-import ctypes
 import email
 import errno
 import itertools
@@ -22,6 +21,7 @@ import pytest
 from gridfs import GridFSBucket
 from pymongo.database import Database
 
+from tests.listing import Directory
 from tests.mongod import Mongod
 from tests.mounting import Mounted, assert_healthy_log, eventually, mounted
 from tests.semantics.refusals import refused
@@ -261,50 +261,6 @@ def test_a_listing_begins_with_itself_and_its_parent(crowd: Path, version: Path)
     (itself, _), (parent, _) = (line.split() for line in run("ls", "-aif", version).splitlines())
     assert int(itself) == version.stat().st_ino
     assert int(parent) == version.parent.stat().st_ino
-
-
-class Directory:
-    """opendir(3) and its kin, of which Python shows only the simplest."""
-
-    class Entry(ctypes.Structure):
-        _fields_ = (
-            ("inode", ctypes.c_uint64),
-            ("next", ctypes.c_int64),
-            ("length", ctypes.c_uint16),
-            ("type", ctypes.c_uint8),
-            ("name", ctypes.c_char * 256),
-        )
-
-    def __init__(self, path: Path) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        for name in ("opendir", "readdir"):
-            getattr(self._libc, name).restype = ctypes.c_void_p
-        self._libc.telldir.restype = ctypes.c_long
-        self._stream = ctypes.c_void_p(self._libc.opendir(bytes(path)))
-        assert self._stream.value, path
-
-    def __enter__(self) -> "Directory":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._libc.closedir(self._stream)
-
-    def read(self) -> str | None:
-        address = self._libc.readdir(self._stream)
-        if address is None:
-            return None
-        name: bytes = self.Entry.from_address(address).name
-        return name.decode()
-
-    def rest(self) -> list[str]:
-        return list(iter(self.read, None))
-
-    def tell(self) -> int:
-        position: int = self._libc.telldir(self._stream)
-        return position
-
-    def seek(self, position: int) -> None:
-        self._libc.seekdir(self._stream, ctypes.c_long(position))
 
 
 def test_a_listing_goes_on_from_any_position_it_was_at(crowd: Path) -> None:

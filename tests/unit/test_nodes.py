@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gridfsmount.core.model import Caller, Change, Inode, Kind, Name, Node, State
-from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields
+from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields, without_set_id
 from gridfsmount.vfs.rules import Level
 
 NOW = 1_700_000_000_000_000_000
@@ -86,3 +86,10 @@ def test_fields_of_a_node_that_no_document_holds() -> None:
     changed = with_fields(FILE, {"mode": 0o600, "mtime_ns": 3}, NOW)
     assert (changed.mode, changed.mtime_ns, changed.ctime_ns) == (0o600, 3, NOW)
     assert (changed.uid, changed.gid, changed.atime_ns) == (FILE.uid, FILE.gid, FILE.atime_ns)
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"), [(0o755, 0o755), (0o6755, 0o755), (0o2745, 0o2745), (0o4745, 0o745)]
+)
+def test_set_group_id_stays_where_it_grants_nothing(mode: int, left: int) -> None:
+    assert without_set_id(mode) == left
