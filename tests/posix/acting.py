@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import pickle
+import resource
 import struct
 import subprocess
 import sys
@@ -114,6 +115,11 @@ def lockf(descriptor: int, operation: int, length: int = 0, start: int = 0) -> N
 def ofd_lock(descriptor: int, kind: int, start: int = 0, length: int = 0) -> None:
     """A lock of the open file description; F_RDLCK, F_WRLCK or F_UNLCK; never waits."""
     fcntl.fcntl(descriptor, F_OFD_SETLK, struct.pack("hhqqi", kind, 0, start, length, 0))
+
+
+def limit_file_size(size: int) -> None:
+    """For the rest of the process's life."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def write_file(path: str, data: bytes, flags: int = os.O_CREAT | os.O_TRUNC) -> None:

@@ -50,8 +50,8 @@ class Sites:
 @pytest.fixture(scope="package")
 def sites(mongod: Mongod) -> Iterator[Sites]:
     name = f"posix_{uuid.uuid4().hex}"
-    folder = _open_folder(None)  # pytest's own are closed to other users
-    ordinary = _open_folder("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    folder = open_folder()  # pytest's own are closed to other users
+    ordinary = open_folder("/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     options = ["--allow-other"] if os.geteuid() == 0 else []
     with mongod.client() as client:
         with Mounted(mongod.uri_for(name), folder, *options) as mount:
@@ -62,7 +62,8 @@ def sites(mongod: Mongod) -> Iterator[Sites]:
     shutil.rmtree(folder)
 
 
-def _open_folder(parent: str | None) -> Path:
+def open_folder(parent: str | None = None) -> Path:
+    """A folder that every user may enter; whoever asked removes it."""
     folder = Path(tempfile.mkdtemp(prefix="gridfsmount-posix-", dir=parent))
     folder.chmod(0o755)
     return folder
