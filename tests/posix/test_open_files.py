@@ -44,6 +44,19 @@ def test_an_unlinked_file_is_read_written_and_changed_until_it_is_closed(place: 
     assert list(place.iterdir()) == []
 
 
+def test_an_unlinked_file_is_opened_again_through_its_handle(place: Path) -> None:
+    (place / "file").write_bytes(b"bytes")
+    with (place / "file").open("r+b", buffering=0) as file:
+        (place / "file").unlink()
+        again = f"/proc/self/fd/{file.fileno()}"
+        with open(again, "r+b", buffering=0) as other:  # noqa: PTH123 - no path, a way to the inode
+            other.write(b"BY")
+            assert links(other.fileno()) == 0
+        assert os.pread(file.fileno(), 9, 0) == b"BYtes"
+        os.truncate(again, 2)
+        assert os.pread(file.fileno(), 9, 0) == b"BY"
+
+
 def test_a_new_file_under_the_old_name_is_another(place: Path) -> None:
     file = place / "file"
     file.write_bytes(b"old")
@@ -193,6 +206,21 @@ def test_a_removed_working_directory_is_left_again(place: Path, root: Actor) -> 
     root.chdir("..")
     assert root.getcwd() == str(place)
     root.chdir("/")
+
+
+def test_a_directory_is_used_through_its_handle_wherever_it_moves(place: Path, root: Actor) -> None:
+    (place / "a" / "below").mkdir(parents=True)
+    (place / "b").mkdir()
+    folder = os.open(place / "a" / "below", os.O_RDONLY | os.O_DIRECTORY)
+    root.chdir(str(place / "a" / "below"))
+    (place / "a" / "below").rename(place / "b" / "moved")
+    assert root.getcwd() == str(place / "b" / "moved")
+    os.mkdir("new", dir_fd=folder)
+    assert (place / "b" / "moved" / "new").is_dir()
+    root.chdir("..")
+    assert root.getcwd() == str(place / "b")
+    root.chdir("/")
+    os.close(folder)
 
 
 def test_the_whole_version_may_go_while_it_is_open(sites: Sites) -> None:
