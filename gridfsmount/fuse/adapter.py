@@ -59,6 +59,7 @@ BLOCK_SIZE: Final = 128 << 10
 
 _STAT_BLOCK: Final = 512  # POSIX: the unit of st_blocks
 _FRAGMENT: Final = 4096
+_MOST_NS: Final = (1 << 63) - 1  # int64: the year 2262, and 1677 on the other side
 
 _TYPES: Final = {
     Kind.FILE: stat.S_IFREG,
@@ -146,8 +147,8 @@ class LakeOperations(pyfuse3.Operations):
             mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
             gid=attr.st_gid if fields.update_gid else None,
-            atime_ns=attr.st_atime_ns if fields.update_atime else None,
-            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+            atime_ns=_nearest_time(attr.st_atime_ns) if fields.update_atime else None,
+            mtime_ns=_nearest_time(attr.st_mtime_ns) if fields.update_mtime else None,
             size=attr.st_size if fields.update_size else None,
         )
         return _entry(await self._tree.change(Inode(inode), change, _caller(ctx), fh))
@@ -379,6 +380,11 @@ class LakeOperations(pyfuse3.Operations):
 
 def _caller(ctx: RequestContext) -> Caller:
     return Caller(ctx.uid, ctx.gid)
+
+
+def _nearest_time(ns: int) -> int:
+    """A time that the lake can hold: others become the nearest, as utimensat(2) says."""
+    return max(-_MOST_NS, min(ns, _MOST_NS))
 
 
 def _is_writable(flags: FlagT) -> bool:

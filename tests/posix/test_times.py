@@ -269,3 +269,24 @@ def test_a_folder_whose_time_was_set_has_the_present_after_its_next_change(
         os.utime(folder, ns=(then, then))
         assert folder.stat().st_mtime_ns == then
         assert_changed(change, folder=(folder, "mc"))
+
+
+@pytest.mark.parametrize("seconds", [2**31, 2**32 + 5, 9_000_000_000, -(2**31) - 1, -9_000_000_000])
+def test_times_before_1901_and_after_2038_are_kept(folder: Path, root: Actor, seconds: int) -> None:
+    (folder / "file").write_bytes(b"")
+    for path in (folder / "file", folder):
+        root.utimensat(str(path), (seconds, 1), (seconds, 999_999_999))
+        assert path.stat().st_mtime_ns == seconds * 10**9 + 999_999_999
+        assert path.stat().st_atime_ns == seconds * 10**9 + 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nearest"), [(2**40, 2**63 - 1), (-(2**40), 1 - 2**63), (2**62, 2**63 - 1)]
+)
+def test_times_that_no_64_bits_can_hold_become_the_nearest_that_they_can(
+    draft: Path, root: Actor, seconds: int, nearest: int
+) -> None:
+    (draft / "file").write_bytes(b"")
+    root.utimensat(str(draft / "file"), (seconds, 0), (seconds, 0))
+    found = (draft / "file").stat()
+    assert (found.st_atime_ns, found.st_mtime_ns) == (nearest, nearest)
