@@ -109,7 +109,8 @@ def test_every_change_is_refused_for_everybody_and_nothing_else(
         user.chdir(place)
         found = {name: user.attempt(*call) for name, (call, _) in CALLS.items()}
         expected = {name: errno_name for name, (_, errno_name) in CALLS.items()}
-        if user is owner:  # whose file it is comes first
+        if user is owner and not os.statvfs(place).f_flag & os.ST_RDONLY:
+            # The kernel does not know of sealed versions: whose file it is comes first.
             for name in ("chmod", "chmod a folder", "chown", "lchown", "utime a folder"):
                 expected[name] = "EPERM"
         user.chdir("/")
