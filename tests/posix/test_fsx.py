@@ -55,7 +55,7 @@ class Exerciser:
     largest: int
     """Bytes that the file never exceeds."""
     chance: random.Random
-    model: bytearray = field(default_factory=bytearray)
+    model: bytearray = field(default_factory=bytearray, repr=False)
     handles: list[int] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
 
@@ -183,13 +183,17 @@ class Exerciser:
                 min(len(found), len(expected)),
             )
             pytest.fail(
-                f"{len(found)} bytes for {len(expected)}, unlike from {offset + at} on, after "
-                f"{len(self.steps)} steps: ... {' '.join(self.steps[-40:])}"
+                f"{len(found)} bytes for {len(expected)}, unlike from {offset + at} on, "
+                f"after {self._steps()}"
             )
 
     def _compare_size(self) -> None:
         size = os.fstat(self.handles[0]).st_size if self.handles else self.path.stat().st_size
-        assert size == len(self.model), f"after {' '.join(self.steps[-40:])}"
+        if size != len(self.model):
+            pytest.fail(f"{size} bytes for {len(self.model)}, after {self._steps()}")
+
+    def _steps(self) -> str:
+        return f"{len(self.steps)} steps: ... {' '.join(self.steps[-40:])}"
 
     # --- choices ---------------------------------------------------------------------------------
 
