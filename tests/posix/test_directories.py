@@ -2,13 +2,16 @@
 
 import os
 import random
+import time
 from pathlib import Path
 
 import pytest
 
 from gridfsmount.core.model import Inode, Kind, Name, Node
 from gridfsmount.store.encoding import encode_node
+from gridfsmount.vfs.recent import REMEMBER_SECONDS
 from tests.listing import Directory
+from tests.mounting import eventually
 from tests.posix.conftest import Sites
 
 MANY = 1300
@@ -124,6 +127,21 @@ def test_a_listing_brings_nothing_back_that_was_removed_meanwhile(sites: Sites) 
         assert not last.exists()
         last.mkdir()  # nothing is in its way
         before.open("xb").close()
+
+
+def test_a_listing_that_waited_shows_nothing_that_another_machine_removed(sites: Sites) -> None:
+    folder = sites.draft()
+    fill(sites, folder, LONG_NAMES)
+    last = folder / LONG_NAMES[-1]
+    with Directory(folder) as directory:
+        directory.read()
+        sites.database["fs.tree"].delete_one(
+            {"names.parent": folder.stat().st_ino, "names.name": last.name}
+        )
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > REMEMBER_SECONDS, "what was read is old")
+        assert last.name not in directory.rest()
+        assert not last.exists()
 
 
 def test_a_listing_brings_no_old_size_back(sites: Sites) -> None:
