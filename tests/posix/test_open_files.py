@@ -1,16 +1,20 @@
 """What is open outlives its names: files, directories, FIFOs; and what open(2) may ask for."""
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gridfs import GridFSBucket
 
 from tests.posix.acting import Actor
 from tests.posix.conftest import Sites
 from tests.semantics.refusals import refused
+
+MIB = 1 << 20
 
 
 def links(descriptor: int) -> int:
@@ -55,6 +59,25 @@ def test_an_unlinked_file_is_opened_again_through_its_handle(place: Path) -> Non
         assert os.pread(file.fileno(), 9, 0) == b"BYtes"
         os.truncate(again, 2)
         assert os.pread(file.fileno(), 9, 0) == b"BY"
+
+
+def test_a_large_file_without_a_name_is_written_mapped_and_cut(place: Path) -> None:
+    data = os.urandom(20 * MIB)
+    descriptor = os.open(place / "file", os.O_CREAT | os.O_RDWR, 0o644)
+    os.write(descriptor, data[: 5 * MIB])
+    (place / "file").unlink()
+    os.pwrite(descriptor, data[5 * MIB :], 5 * MIB)
+    os.fsync(descriptor)
+    assert os.pread(descriptor, 30 * MIB, 0) == data
+    os.ftruncate(descriptor, 12 * MIB)
+    os.ftruncate(descriptor, 13 * MIB)
+    expected = bytearray(data[: 12 * MIB] + bytes(MIB))
+    with mmap.mmap(descriptor, 0) as view:
+        view[5:11] = expected[5:11] = b"mapped"
+        view.flush()
+        assert os.pread(descriptor, 30 * MIB, 0) == expected
+        os.close(descriptor)
+        assert view[:] == expected
 
 
 def test_a_new_file_under_the_old_name_is_another(place: Path) -> None:
@@ -289,6 +312,18 @@ def test_two_processes_that_append_lose_nothing(place: Path, root: Actor, second
     assert sorted(lines) == sorted(f"{name} {n}" for name in "ab" for n in range(150))
     for name in "ab":
         assert [line for line in lines if line[0] == name] == [f"{name} {n}" for n in range(150)]
+
+
+@pytest.mark.parametrize("flag", [os.O_SYNC, os.O_DSYNC], ids=["O_SYNC", "O_DSYNC"])
+def test_each_synchronous_write_is_committed_when_it_returns(sites: Sites, flag: int) -> None:
+    file = sites.draft() / "file"
+    bucket = GridFSBucket(sites.database)
+    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | flag, 0o644)
+    for expected in (b"one", b"onetwo"):
+        os.write(descriptor, expected[-3:])
+        with bucket.open_download_stream_by_name(str(file.relative_to(sites.mount.path))) as seen:
+            assert seen.read() == expected
+    os.close(descriptor)
 
 
 def test_handles_may_do_what_they_were_opened_for(place: Path) -> None:
