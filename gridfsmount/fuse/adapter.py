@@ -266,16 +266,17 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Answers open(2)."""
+        truncate = bool(flags & os.O_TRUNC)
+        # The kernel leaves it to the server to take them away when open(2) truncates.
+        cleared = truncate and await self._tree.drop_set_id(Inode(inode), _caller(ctx))
         opened = await self._files.open(
             Inode(inode),
             _caller(ctx),
             writable=_is_writable(flags),
             append=bool(flags & os.O_APPEND),
-            truncate=bool(flags & os.O_TRUNC),
+            truncate=truncate,
             direct=bool(flags & os.O_DIRECT),
         )
-        # The kernel leaves it to the server to clear them when open(2) truncates.
-        cleared = flags & os.O_TRUNC and await self._tree.drop_set_id(Inode(inode), _caller(ctx))
         if cleared or not opened.keep_cache:
             # Close-to-open: the size that the kernel remembers may be another machine's past.
             _forget_attributes(inode)

@@ -345,7 +345,7 @@ class LakeTree:
         return self._shown(node)
 
     async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
-        """Take set-ID bits from a file that `caller` truncated; whether there were any to take."""
+        """Take set-ID bits from a file that `caller` truncates; whether there were any to take."""
         mode = self._presentation.mode(await self._node(inode))
         left = without_set_id(mode)
         if caller.uid == 0 or left == mode:
