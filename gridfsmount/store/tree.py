@@ -314,9 +314,15 @@ class Tree:
         fields: Document = {
             "size": Int64(0 if content is None else content.length),
             "mtime_ns": Int64(mtime_ns),
-            "ctime_ns": Int64(max(mtime_ns, time.time_ns())),
         }
-        change: Document = {"$set": fields, "$inc": {"rev": 1}}
+        # The status changed with the last write, and not once more now; or since, by itself. A time
+        # that was set ahead is no time at which anything changed.
+        written_ns = min(mtime_ns, time.time_ns())
+        change: Document = {
+            "$set": fields,
+            "$max": {"ctime_ns": Int64(written_ns)},
+            "$inc": {"rev": 1},
+        }
         if content is None:
             change["$unset"] = {"content": ""}
         else:
@@ -339,7 +345,7 @@ class Tree:
             old,
             size=int(fields["size"]),
             mtime_ns=mtime_ns,
-            ctime_ns=int(fields["ctime_ns"]),
+            ctime_ns=max(old.ctime_ns, written_ns),
             content=None if content is None else content.id,
             mode=mode,
             rev=old.rev + 1,

@@ -290,3 +290,17 @@ def test_times_that_no_64_bits_can_hold_become_the_nearest_that_they_can(
     root.utimensat(str(draft / "file"), (seconds, 0), (seconds, 0))
     found = (draft / "file").stat()
     assert (found.st_atime_ns, found.st_mtime_ns) == (nearest, nearest)
+
+
+def test_writing_changes_the_status_at_once_and_closing_not_once_more(folder: Path) -> None:
+    file = folder / "file"
+    file.write_bytes(b"bytes")
+    with file.open("r+b", buffering=0) as opened:
+        for change in (
+            lambda: opened.write(b"more"),
+            lambda: os.ftruncate(opened.fileno(), 3),
+        ):
+            assert_changed(change, file=(file, "mc"))
+        written = times(file)
+    assert times(file) == written
+    assert_changed(lambda: file.open("wb").close(), file=(file, "mc"))
