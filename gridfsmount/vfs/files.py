@@ -84,7 +84,12 @@ class OpenFile:
         if self.unlinked:
             node = replace(node, names=())
         if self.dirty and self.writer is not None:
-            node = replace(node, size=self.writer.size, mtime_ns=self.mtime_ns)
+            node = replace(
+                node,
+                size=self.writer.size,
+                mtime_ns=self.mtime_ns,
+                ctime_ns=max(node.ctime_ns, min(self.mtime_ns, time.time_ns())),
+            )
         return node
 
 
