@@ -33,6 +33,10 @@ DISK_THREADS: Final = 2
 """A local disk that hangs holds up nothing but what is to be kept on it."""
 
 
+WAITING_THREADS: Final = 4
+"""Change streams: threads that sleep. More than there are, so that none waits for its turn."""
+
+
 class Workers:
     """Runs blocking calls without blocking the event loop."""
 
@@ -43,6 +47,7 @@ class Workers:
         self._disk = trio.CapacityLimiter(DISK_THREADS)
         self._ahead = trio.CapacityLimiter(AHEAD_THREADS)
         self._upload = trio.CapacityLimiter(UPLOAD_THREADS)
+        self._waiting = trio.CapacityLimiter(WAITING_THREADS)
 
     @property
     def busy(self) -> bool:
@@ -73,7 +78,7 @@ class Workers:
     async def wait(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that mostly waits; when cancelled, its thread is left to end by itself."""
         return await trio.to_thread.run_sync(
-            call, *args, limiter=self._background, abandon_on_cancel=True
+            call, *args, limiter=self._waiting, abandon_on_cancel=True
         )
 
 

@@ -36,6 +36,7 @@ from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.errnos import FAULTS, errno_of
+from gridfsmount.fuse.kernel import forget_attributes
 from gridfsmount.vfs.files import Files, Opened
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.xattrs import DISK_CACHE, PID, decode_attribute
@@ -279,7 +280,7 @@ class LakeOperations(pyfuse3.Operations):
         )
         if cleared or not opened.keep_cache:
             # Close-to-open: the size that the kernel remembers may be another machine's past.
-            _forget_attributes(inode)
+            forget_attributes(Inode(inode))
         return _info(opened)
 
     @_answer
@@ -421,10 +422,3 @@ def _nothing() -> EntryAttributes:
     entry.st_ino = InodeT(0)
     entry.entry_timeout = SETTLED_SECONDS
     return entry
-
-
-def _forget_attributes(inode: InodeT) -> None:
-    try:
-        pyfuse3.invalidate_inode(inode, attr_only=True)
-    except OSError as error:
-        log.debug("inode %d is not in the kernel's cache: %s", inode, error)

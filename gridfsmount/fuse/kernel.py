@@ -1,5 +1,6 @@
 """What the kernel can be told beside its requests: pages, and how it should behave."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -38,6 +39,18 @@ def fill(inode: Inode, chunks: Sequence[Bytes]) -> bool:
     except OSError:  # ENOENT: the kernel does not know the inode
         return False
     return True
+
+
+def forget_attributes(inode: Inode) -> None:
+    """Make the kernel ask for an inode's attributes again, whatever it was told before.
+
+    Does not block: it takes no lock that a request may hold. The kernel's other notices do (one
+    about a name waits for who uses its directory, one about pages for who reads them): were the
+    mount killed just then, who holds the lock would wait for it, and it for them, forever.
+    Call on the event loop, where the session cannot end meanwhile.
+    """
+    with contextlib.suppress(OSError):  # ENOENT: the kernel does not know the inode
+        pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
 
 
 def tune(mountpoint: Path) -> None:

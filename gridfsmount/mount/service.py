@@ -16,7 +16,7 @@ from gridfsmount.cache.memory import ChunkCache
 from gridfsmount.errors import FileSystemError, MountError, StartupError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
-from gridfsmount.fuse.kernel import fill, tune
+from gridfsmount.fuse.kernel import fill, forget_attributes, tune
 from gridfsmount.mount.janitor import Janitor
 from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.runtime import tune_runtime
@@ -27,6 +27,7 @@ from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
 from gridfsmount.vfs.files import Files
+from gridfsmount.vfs.invalidation import Invalidation
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.presentation import Presentation
@@ -170,6 +171,9 @@ async def _serve(
             nursery.start_soon(_announce, options.mountpoint, ready)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
+            if lake.connection.deployment.transactions:
+                following = Invalidation(lake.changes, workers, recent, files, forget_attributes)
+                nursery.start_soon(following.run)
             if not read_only:
                 nursery.start_soon(janitor.run)
                 nursery.start_soon(Watcher(lake, workers).run)

@@ -23,6 +23,7 @@ from gridfsmount.errors import (
     StoreUnavailable,
 )
 from gridfsmount.store.audit import Audit
+from gridfsmount.store.changes import Changes
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents
@@ -75,6 +76,7 @@ class Lake:
     mending: Mending
     foreign: Foreign
     statistics: Statistics
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         mending=Mending(connection),
         foreign=Foreign(connection),
         statistics=Statistics(connection, tree),
+        changes=Changes(connection),
     )
 
 

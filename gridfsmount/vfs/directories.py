@@ -79,6 +79,10 @@ class Directories:
         """Forget a handle."""
         del self._listings[number]
 
+    def has_open(self, inode: Inode) -> bool:
+        """Whether a directory has a handle."""
+        return any(listing.inode == inode for listing in self._listings.values())
+
     def changed(self, folders: Container[Inode]) -> None:
         """Names in these directories came or went.
 

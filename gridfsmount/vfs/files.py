@@ -9,6 +9,7 @@ A lock per `OpenFile` keeps its writer's calls apart; reads of files that nobody
 
 import itertools
 import logging
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 HOLE_BYTES: Final = 1 << 30
 """Holes up to this size are not worth a question to the server."""
 
+LOST_SECONDS: Final = 1.0
+"""For longer the kernel does not believe in a name that another mount removed."""
+
 _SET_ID: Final = 0o6000
 _SET_GID_EXEC: Final = 0o2010
 
@@ -58,6 +62,8 @@ class OpenFile:
     """Time of the last write, or what was set since; counts while dirty."""
     unlinked: bool = False
     """No name is left: nothing is committed any more, the handles just go on."""
+    lost: float = -math.inf
+    """When another mount was seen to have removed its last name."""
     failure: FileSystemError | None = None
     """Why a write was lost: nothing of it may be committed."""
     kill_set_id: bool = False
@@ -313,11 +319,18 @@ class Files:
         if file is not None:
             file.node = replace(node, content=file.node.content, size=file.node.size)
 
-    def unlinked(self, inode: Inode) -> None:
-        """An inode's last name is gone."""
+    def outdated(self, inode: Inode) -> None:
+        """Another mount changed a node: what its open file knows of it is of the past."""
         file = self._files.get(inode)
         if file is not None:
+            file.seen = -math.inf
+
+    def unlinked(self, inode: Inode, *, elsewhere: bool = False) -> None:
+        """An inode's last name is gone; `elsewhere`: the kernel may believe in it for a while."""
+        file = self._files.get(inode)
+        if file is not None and not file.unlinked:
             file.unlinked = True
+            file.lost = time.monotonic() if elsewhere else -math.inf
 
     def set_mtime(self, inode: Inode, mtime_ns: int) -> None:
         """The time of modification was set on purpose: the next commit keeps it."""
@@ -359,6 +372,8 @@ class Files:
         """The open file of an inode with its newest content, made if need be."""
         known = self._files.get(inode)
         if known is not None and (known.unlinked or known.dirty):
+            if time.monotonic() - known.lost < LOST_SECONDS:
+                raise Stale(f"inode {inode}")  # the kernel looks the name up again
             return known
         last = self._recent.peek(inode)
         known_content = None

@@ -38,6 +38,7 @@ from gridfsmount.errors import (
     NotFound,
     NotPermitted,
     ReadOnly,
+    Stale,
     TooManyLinks,
 )
 from gridfsmount.reading.folders import FolderAhead
@@ -140,13 +141,18 @@ class LakeTree:
         removed = self.removed.get(inode)
         if removed is not None:
             return self._presentation.attributes(removed)
+        is_open = file is not None or self.directories.has_open(inode)
+        # Upon ESTALE the kernel looks all names of a path up again. Of something that is open it
+        # may have asked for fstat(2), which has no path and must not fail.
+        if not is_open and self._recent.take_renamed(inode):
+            raise Stale(f"inode {inode} has another name")
         try:
             return self._shown(await self._recent.get(inode))
         except NotFound:
             file = self._files.find(inode)
             if file is None:
                 raise
-            file.unlinked = True  # by another machine
+            self._files.unlinked(inode, elsewhere=True)
             return self._presentation.attributes(file.shown)
 
     async def read_link(self, inode: Inode) -> str:

@@ -6,6 +6,7 @@ then.
 """
 
 import contextlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ import trio
 
 from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnly, Stale
+from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
 
@@ -24,6 +26,12 @@ REMEMBER_SECONDS: Final = 0.4
 
 PATH_SECONDS: Final = 1.0
 """Paths only tell drivers where a content is: the tree is the truth."""
+
+RENAMED_SECONDS: Final = 1.0
+"""For longer the kernel does not believe a name anyway."""
+
+_GONE: Final = math.inf
+"""More than any `rev`: whatever was read of the node before is of the past."""
 
 _MOST: Final = 10_000
 
@@ -46,6 +54,13 @@ class RecentNodes:
         """Sealed versions, and since when that is known: what was read before may be outdated."""
         self._drafts: set[Inode] = set()
         """Versions that were seen unsealed."""
+        self._told: dict[Inode, tuple[float, float]] = {}
+        """When the server told of a node's change, and its `rev` since: an answer on its way
+        then may be older. The latest last."""
+        self._deaf_until = -math.inf
+        """Before that, it may have failed to tell."""
+        self._renamed: dict[Inode, float] = {}
+        """Nodes that another mount renamed, until the kernel has looked them up again."""
         self._touched_ns: dict[Inode, int] = {}
         self._writing = trio.Lock()
         """Held while times are on their way to the lake."""
@@ -91,6 +106,11 @@ class RecentNodes:
         known = self._known.get(inode)
         return None if known is None else known[1]
 
+    def seen(self, inode: Inode) -> float:
+        """When a node was last read, of the monotonic clock, if that is remembered."""
+        known = self._known.get(inode)
+        return -math.inf if known is None else known[0]
+
     def settled(self, inode: Inode) -> Node | None:
         """A node of a sealed version, if it is remembered: it is what it was for good."""
         node = self._settled.get(inode)
@@ -119,7 +139,7 @@ class RecentNodes:
     def listed(self, nodes: Iterable[Node], began: float) -> None:
         """Remember what will never change of nodes that were read from `began` on."""
         for node in nodes:
-            if self.is_settled(node, began):
+            if self.is_settled(node, began) and not self._is_past(node, began):
                 self._settle(node)
 
     async def learn(self, version: Inode | None) -> None:
@@ -159,8 +179,11 @@ class RecentNodes:
 
     def remember(self, node: Node, seen: float | None = None) -> Node:
         """Note a node as the lake has it now, or had it at `seen` of the monotonic clock."""
+        if seen is not None and self._is_past(node, seen):
+            return node
         if len(self._known) >= _MOST:
             self._known.clear()
+        self._renamed.pop(node.inode, None)
         known = self._known.get(node.inode)
         if known is None or known[1].rev <= node.rev:
             self._known[node.inode] = (time.monotonic() if seen is None else seen, node)
@@ -197,6 +220,59 @@ class RecentNodes:
         for inode in inodes:
             self._known.pop(inode, None)
             self._settled.pop(inode, None)
+
+    def heard(self, change: NodeChange, now: float) -> bool:
+        """Forget a node that changed; false if what is remembered has the change already."""
+        inode = change.inode
+        known = self.peek(inode)
+        if known is not None and change.rev is not None and known.rev >= change.rev:
+            return False
+        self._told.pop(inode, None)
+        if len(self._told) >= _MOST:
+            del self._told[next(iter(self._told))]
+        self._told[inode] = (now, _GONE if change.gone else change.rev or 0)
+        self.forget(inode)
+        if change.gone:
+            self._paths.pop(inode, None)
+            self._sealed.pop(inode, None)
+            self._drafts.discard(inode)
+        elif change.sealed:
+            self._sealed.setdefault(inode, now)
+        if change.renamed:
+            if known is None or known.kind is Kind.DIRECTORY:
+                self.moved()
+            if known is not None:
+                self._note_renamed(inode, now)
+        return True
+
+    def forget_everything(self) -> list[Inode]:
+        """Look everything up anew, since the server may have failed to tell of changes.
+
+        Returns the inodes that the kernel may believe in for long.
+        """
+        settled = list(self._settled)
+        self._known.clear()
+        self._named.clear()
+        self._paths.clear()
+        self._settled.clear()
+        self._renamed.clear()
+        self._deaf_until = time.monotonic()
+        return settled
+
+    def take_renamed(self, inode: Inode) -> bool:
+        """Whether the kernel may know a node by a name that it has lost elsewhere; says so once."""
+        renamed = self._renamed.pop(inode, None)
+        return renamed is not None and time.monotonic() - renamed < RENAMED_SECONDS
+
+    def _note_renamed(self, inode: Inode, now: float) -> None:
+        if len(self._renamed) >= _MOST:
+            self._renamed.clear()
+        self._renamed[inode] = now
+
+    def _is_past(self, node: Node, began: float) -> bool:
+        """Whether a node that was read from `began` on has changed since, as far as is known."""
+        at, rev = self._told.get(node.inode, (-math.inf, 0))
+        return began <= self._deaf_until or (began <= at and node.rev < rev)
 
     def touch(self, *inodes: Inode) -> None:
         """The directories' entries changed now."""

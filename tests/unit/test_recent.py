@@ -8,6 +8,7 @@ import pytest
 
 from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import NotADirectory, ReadOnly, Stale
+from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
 from gridfsmount.vfs import recent as module
 from gridfsmount.vfs.recent import RecentNodes
@@ -28,6 +29,10 @@ class MemoryTree:
     def get(self, inode: Inode) -> Node | None:
         self.asked.append(inode)
         return self.nodes.get(inode)
+
+    def path(self, inode: Inode) -> str:
+        self.asked.append(inode)
+        return f"datasets/{inode}"
 
 
 def node(inode: Inode, kind: Kind = Kind.FILE, *, version: Inode | None = VERSION) -> Node:
@@ -229,3 +234,109 @@ def test_a_name_that_was_taken_away_or_forgotten_is_not_known_any_more() -> None
     recent.remember_named({elsewhere.names[0]: elsewhere}, time.monotonic())
     recent.forget(FILE)
     assert recent.named(elsewhere.names[0]) is None
+
+
+def test_a_change_that_is_known_already_is_no_news() -> None:
+    recent, _ = remembering()
+    recent.remember(replace(node(FILE), rev=2))
+    assert not recent.heard(NodeChange(FILE, 2), later())
+    assert recent.peek(FILE) is not None
+    assert recent.heard(NodeChange(FILE, 3), later())
+    assert recent.peek(FILE) is None
+
+
+@pytest.mark.parametrize("change", [NodeChange(FILE, 2), NodeChange(FILE, None, gone=True)])
+def test_an_answer_that_was_on_its_way_when_the_change_was_told_is_not_remembered(
+    change: NodeChange,
+) -> None:
+    recent, _ = remembering()
+    recent.remember(version(State.SEALED))
+    began = later()
+    recent.heard(change, later())
+    before = replace(node(FILE), rev=1)
+    recent.remember(before, began)
+    recent.listed([before], began)
+    assert recent.peek(FILE) is recent.settled(FILE) is None
+    recent.remember(before, later())  # asked since: it was made anew
+    assert recent.peek(FILE) is recent.settled(FILE) is before
+
+
+def test_an_answer_that_has_the_change_already_is_remembered() -> None:
+    recent, _ = remembering()
+    began = later()
+    recent.heard(NodeChange(FILE, 2), later())
+    recent.remember(replace(node(FILE), rev=2), began)
+    assert recent.peek(FILE) is not None
+
+
+async def test_of_a_version_that_is_sealed_what_is_read_from_then_on_is_settled() -> None:
+    recent, _ = remembering()
+    recent.remember(version(State.DRAFT))
+    before = later()
+    recent.heard(NodeChange(VERSION, 1, sealed=True), later())
+    assert not recent.is_sealed(VERSION, before)
+    assert recent.is_sealed(VERSION, later())
+    recent.heard(NodeChange(VERSION, None, gone=True), later())
+    assert not recent.is_sealed(VERSION, later())
+
+
+async def test_after_a_gap_everything_is_looked_up_anew() -> None:
+    recent, _ = remembering(node(FILE))
+    recent.remember(version(State.SEALED))
+    began = later()
+    recent.listed([node(FILE)], began)
+    assert recent.forget_everything() == [FILE]
+    recent.listed([node(FILE)], began)  # an answer that was on its way
+    recent.remember(node(FILE), began)
+    assert recent.settled(FILE) is recent.peek(FILE) is None
+    recent.listed([node(FILE)], later())
+    assert recent.settled(FILE) is not None
+
+
+def test_a_node_that_was_renamed_elsewhere_is_told_so_once_and_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recent, _ = remembering()
+    renamed = NodeChange(FILE, 9, renamed=True)
+
+    def hear() -> None:
+        recent.remember(node(FILE))
+        assert recent.heard(renamed, time.monotonic())
+
+    recent.heard(renamed, time.monotonic())
+    assert not recent.take_renamed(FILE)  # nobody knows a name of it
+    hear()
+    assert recent.take_renamed(FILE)
+    assert not recent.take_renamed(FILE)
+    hear()
+    recent.remember(replace(node(FILE), rev=9), later())  # looked up since
+    assert not recent.take_renamed(FILE)
+    recent.forget(FILE)
+    hear()
+    monkeypatch.setattr(module, "RENAMED_SECONDS", 0.0)
+    assert not recent.take_renamed(FILE)
+
+
+async def test_paths_are_asked_for_again_once_a_folder_was_renamed_elsewhere() -> None:
+    recent, tree = remembering()
+    recent.remember(node(FILE))
+    await recent.path(FOLDER)
+    recent.heard(NodeChange(FILE, 2, renamed=True), later())
+    recent.heard(NodeChange(Inode(3000), None, gone=True), later())
+    await recent.path(FOLDER)
+    assert tree.asked == [FOLDER]
+    recent.heard(NodeChange(VERSION, 2, renamed=True), later())
+    await recent.path(FOLDER)
+    assert tree.asked == [FOLDER, FOLDER]
+
+
+def test_only_so_many_changes_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 3)
+    recent, _ = remembering()
+    began = later()
+    changed = [Inode(3000 + number) for number in range(4)]
+    for inode in changed:
+        recent.heard(NodeChange(inode, 2), later())
+    for inode in changed:
+        recent.remember(node(inode), began)
+    assert [recent.peek(inode) is None for inode in changed] == [False, True, True, True]
