@@ -23,6 +23,7 @@ from gridfsmount.cli.lakes import (
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
 from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
+from gridfsmount.cli.transfer import get, put
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
 from gridfsmount.errors import ConfigError, MountError
@@ -305,6 +306,10 @@ def check(
     from gridfsmount.cli.check import run_check
 
     run_check(choice, uri, data=data, repair=repair, as_json=as_json)
+
+
+commands.add_command(put)
+commands.add_command(get)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

@@ -272,11 +272,11 @@ class Contents:
         """Write all chunks and the files document, inside a transaction."""
         with self._seam.operation(f"write {path}"):
             self._chunks.insert_many(_chunk_documents(content.id, chunks), session=session)
-            self._files.insert_one(self._file_document(content, path), session=session)
+            self._files.insert_one(self.file_document(content, path), session=session)
 
     def publish(self, content: Content, path: str) -> None:
         """Write the files document: from now on every driver sees the content at `path`."""
-        document = self._file_document(content, path)
+        document = self.file_document(content, path)
         with self._seam.operation(f"publish {path}"):
             try:
                 self._files.insert_one(document)
@@ -284,7 +284,8 @@ class Contents:
                 # An attempt whose answer was lost had arrived; the path may have changed since.
                 self._files.replace_one({"_id": {"$eq": document["_id"]}}, document)
 
-    def _file_document(self, content: Content, path: str) -> Document:
+    def file_document(self, content: Content, path: str) -> Document:
+        """What `fs.files` says of a content that is complete now."""
         return {
             "_id": content_key(content.id),
             "length": Int64(content.length),

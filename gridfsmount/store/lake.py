@@ -23,6 +23,7 @@ from gridfsmount.errors import (
     StoreUnavailable,
 )
 from gridfsmount.store.audit import Audit
+from gridfsmount.store.bulk import Bulk
 from gridfsmount.store.changes import Changes
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
@@ -74,6 +75,7 @@ class Lake:
     orphans: Orphans
     audit: Audit
     mending: Mending
+    bulk: Bulk
     foreign: Foreign
     statistics: Statistics
     changes: Changes
@@ -133,6 +135,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         orphans=Orphans(connection, tree, commits),
         audit=Audit(connection),
         mending=Mending(connection),
+        bulk=Bulk(connection, tree, contents, leases, commits),
         foreign=Foreign(connection),
         statistics=Statistics(connection, tree),
         changes=Changes(connection),

@@ -10,9 +10,11 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 
 from bson import Int64
+from pymongo import UpdateOne
 
 from gridfsmount.core.model import ContentId, Inode
 from gridfsmount.errors import FileSystemError
@@ -54,6 +56,33 @@ class Leases:
                 upsert=True,
             )
         self._confirmed[content] = _clock()
+
+    def take_many(self, contents: Sequence[tuple[ContentId, Inode, str]]) -> None:
+        """Announce that chunks of many new contents will be written."""
+        if not contents:
+            return
+        host, process = socket.gethostname(), os.getpid()
+        claims = [
+            UpdateOne(
+                {"_id": {"$eq": content_key(content)}},
+                {
+                    "$set": {
+                        "mount": self._mount,
+                        "host": host,
+                        "pid": process,
+                        "inode": Int64(inode),
+                        "name": name,
+                    },
+                    "$currentDate": {"beat": True},
+                },
+                upsert=True,
+            )
+            for content, inode, name in contents
+        ]
+        with self._seam.operation(f"take {len(claims)} leases"):
+            self._uploads.bulk_write(claims, ordered=False)
+        now = _clock()
+        self._confirmed.update((content, now) for content, _, _ in contents)
 
     def confirm(self, content: ContentId) -> bool:
         """Make sure of one lease; False when it expired and was swept away, with its chunks.
