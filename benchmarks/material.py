@@ -40,6 +40,8 @@ class Sizes:
     """Number of small files that are read."""
     written: int
     """Number of small files that are written."""
+    put: int
+    """Number of small files that are put, all at once."""
     pieces: int
     """Number of random reads, at most one a chunk."""
     listed: int
@@ -55,6 +57,7 @@ FULL: Final = Sizes(
     part=128 * MIB,
     small=2000,
     written=2000,
+    put=10_000,
     pieces=500,
     listed=10_000,
     walked=1_000_000,
@@ -65,6 +68,7 @@ QUICK: Final = Sizes(
     part=8 * MIB,
     small=200,
     written=100,
+    put=1000,
     pieces=500,
     listed=1000,
     walked=10_000,
@@ -89,6 +93,11 @@ class Material:
     def small(self) -> Path:
         """A folder of small files on the local disk, those that are written."""
         return self._folder("written", self.sizes.written)
+
+    @cached_property
+    def put(self) -> Path:
+        """A folder of small files on the local disk, those that are put."""
+        return self._folder("put", self.sizes.put)
 
     @cache  # noqa: B019 - there is one, and it lives as long as the program
     def large_of(self, chunk_size: int) -> str:

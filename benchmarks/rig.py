@@ -145,6 +145,10 @@ class Rig:
         )
         return shown.stdout.split()[-1]
 
+    def uri(self, lake: str) -> str:
+        """Address of a lake."""
+        return self._server.uri.replace("/?", f"/{lake}?")
+
     def check_disk(self) -> None:
         """Make sure that the folder is a place to compare with.
 
@@ -166,8 +170,7 @@ class Rig:
     @contextmanager
     def mount(self, lake: str, *options: str | Path) -> Iterator[Mounted]:
         """A new mount of a lake, made by the command as a user makes it."""
-        uri = self._server.uri.replace("/?", f"/{lake}?")
-        mount = Mounted(uri, self.folder / "mount", *options)
+        mount = Mounted(self.uri(lake), self.folder / "mount", *options)
         mount.log.unlink(missing_ok=True)
         try:
             mount.start()

@@ -85,7 +85,7 @@ class Getter:
             with self._files.reporting(folder):
                 self._local.dress(folder, each)
         self._report.check()
-        sync(above or b".")
+        sync([above or b".", *(folder for folder, _ in self._folders)])
 
     def _walk(self, root: Node, place: bytes, lanes: Lanes) -> None:
         if root.kind is not Kind.DIRECTORY:

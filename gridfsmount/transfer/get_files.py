@@ -133,8 +133,8 @@ class FileGetter:
                     self._report.check()
                     with self.reporting(each.path):
                         made.append((each, self._write(each, contents, chunks)))
-                if made:
-                    sync(os.path.dirname(made[0][1]) or b".")
+                if files := [name for each, name in made if each.node.kind is Kind.FILE]:
+                    sync(files)
                 while made:
                     self._place(*made.pop())
             finally:

@@ -7,7 +7,7 @@ import ctypes
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Final
@@ -19,6 +19,9 @@ from gridfsmount.transfer.local import Owners, read_xattrs
 _FILE_MODE: Final = 0o666
 _FOLDER_MODE: Final = 0o777
 """Less the umask: of what drivers uploaded, which has none."""
+
+FEW: Final = 32
+"""Files that are brought to the disk one by one; for more the whole file system is."""
 
 _PREFIX: Final = b".gridfsmount-"
 _SUFFIX: Final = b".part"
@@ -142,15 +145,32 @@ class Local:
         return None
 
 
-def sync(folder: bytes) -> None:
-    """Bring all that was written to the file system of a folder to its disk: syncfs(2)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(paths: Sequence[bytes]) -> None:
+    """Bring files and folders of one file system to its disk."""
+    if len(paths) > FEW:
+        _sync_file_system(paths[0])
+        return
+    for path in paths:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except PermissionError:  # it is ours, and has a mode that keeps us from reading it
+            _sync_file_system(path)
+            continue
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync_file_system(path: bytes) -> None:
+    """syncfs(2): one call, but it takes along whatever others have written."""
+    folder = os.open(os.path.dirname(path) or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _LIBC.syncfs(descriptor) != 0:
+        if _LIBC.syncfs(folder) != 0:
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), folder)
+            raise OSError(code, os.strerror(code), path)
     finally:
-        os.close(descriptor)
+        os.close(folder)
 
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
