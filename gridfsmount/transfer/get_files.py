@@ -79,10 +79,12 @@ class FileGetter:
         if status is None:
             return False
         if stat.S_ISREG(status.st_mode):
-            return node.kind is Kind.FILE and (status.st_size, status.st_mtime_ns) == (
-                node.size,
-                node.mtime_ns,
-            )
+            found = (Kind.FILE, status.st_size, status.st_mtime_ns)
+            if found != (node.kind, node.size, node.mtime_ns):
+                return False
+            # Attributes must not change under names that are none of the node's.
+            shared = status.st_nlink > len(node.names)
+            return not shared or self._local.is_dressed(wanted.path, status, node)
         if stat.S_ISLNK(status.st_mode):
             return (
                 node.kind is Kind.SYMLINK

@@ -11,7 +11,7 @@ from typing import Final
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
 from gridfsmount.core.model import Content, ContentId, Inode, Kind, Node
 from gridfsmount.core.names import decode_target
-from gridfsmount.errors import AlreadyExists, LakeError, NotFound, Stale
+from gridfsmount.errors import AlreadyExists, Conflict, LakeError, NotFound, Stale
 from gridfsmount.store.bulk import NewFile
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.folders import Task, adjust
@@ -31,6 +31,9 @@ from gridfsmount.transfer.uploading import Uploader, whole_content
 
 SMALL_BYTES: Final = 1 << 20
 """Files up to here go in batches: one of them fills a quarter of one."""
+
+_TRIES: Final = 10
+"""A change that meets others' that often meets a fault, not a coincidence."""
 
 HASH_BYTES: Final = 1 << 20
 """Bytes that are read at a time for a comparison."""
@@ -69,10 +72,10 @@ class FilePutter:
 
     def batch(self, tasks: Sequence[Task]) -> None:
         """Put small files, and what is no file, that are not there yet."""
+        files: list[NewFile] = []
+        read: dict[Inode, Task] = {}
         try:
             numbers = self._lake.tree.allocate(len(tasks))
-            files: list[NewFile] = []
-            read: dict[Inode, Task] = {}
             for task, number in zip(tasks, numbers, strict=True):
                 if self._report.halted:
                     break  # what was read so far still goes
@@ -87,7 +90,7 @@ class FilePutter:
             refused = self._lake.bulk.publish(files)
             wrong = self._wrong([file for file in files if file.node.inode not in refused])
         except LakeError as error:
-            for task in tasks:
+            for task in read.values() or tasks:
                 self._report.fail_with(task.local, error)
             return
         count = size = 0
@@ -136,7 +139,7 @@ class FilePutter:
                 return
             with self._reporting(task):
                 content = None if node.content is None else contents.get(node.content)
-                self._refresh(task, node, content)
+                self._settle(task, node, content)
 
     def link(self, key: tuple[int, int, Inode], tasks: Sequence[Task]) -> None:
         """Give a file that was put its further names."""
@@ -162,28 +165,35 @@ class FilePutter:
         self._report.done(1, 0)
 
     def _refresh(self, task: Task, node: Node, content: Content | None) -> None:
-        if node.kind is not task.kind:
-            self._check_open([task])
-            self._clear(task, node)
-            self._anew(task)
-            return
-        if task.kind is Kind.SYMLINK and decode_target(os.readlink(task.local)) != node.target:
-            self._check_open([task])
-            self._clear(task, node)
-            self._anew(task)
-            return
-        if task.kind is Kind.FILE and not self._same(task, node, content):
-            self._check_open([task])
-            self._replace(task, node)
-            return
         attributes = attributes_of(task.local, task.status, self._options.owners)
-        if not attributes.fit(node):
-            self._check_open([task])
+        same = self._same(task, node, content)
+        if same and attributes.fit(node):
+            self._note(task, node)
+            self._report.unchanged(node.size)
+            return
+        self._check_open([task])
+        if node.kind is not task.kind or task.kind is Kind.SYMLINK or self._is_shared(task, node):
+            self._clear(task, node)
+            self._anew(task)
+        elif same:
             adjust(self._lake, node, attributes)
-        self._note(task, node)
-        self._report.unchanged(node.size)
+            self._note(task, node)
+            self._report.unchanged(node.size)
+        else:
+            self._replace(task, node)
+
+    def _is_shared(self, task: Task, node: Node) -> bool:
+        """Whether a change of the node would show under names that are none of the local file's."""
+        return len(node.names) > 1 and (task.link is None or len(node.names) > task.status.st_nlink)
 
     def _same(self, task: Task, node: Node, content: Content | None) -> bool:
+        """Whether a node is what the local thing is, but for its attributes."""
+        if node.kind is not task.kind:
+            return False
+        if task.kind is Kind.SYMLINK:
+            return decode_target(os.readlink(task.local)) == node.target
+        if task.kind is not Kind.FILE:
+            return True
         if node.size != task.status.st_size:
             return False
         if node.size and (content is None or content.length != node.size or content.sha256 is None):
@@ -230,9 +240,10 @@ class FilePutter:
         pages: Sequence[tuple[int, bytes]],
         attributes: Attributes,
     ) -> Node:
-        committed = self._lake.commits.commit(
-            node, task.path, content, pages, attributes.mtime_ns, 0
-        )
+        path = task.path
+        if node.names[0] != task.place:  # drivers see a file under its first name
+            path = self._lake.tree.path(node.inode) or path
+        committed = self._lake.commits.commit(node, path, content, pages, attributes.mtime_ns, 0)
         if committed is None:
             raise Stale("somebody removed it from the lake meanwhile; put it again")
         if not attributes.fit(committed):
@@ -245,10 +256,25 @@ class FilePutter:
             node = self._lake.tree.find(task.folder.node.inode, task.name)
             if node is None:
                 raise Stale("its folder in the lake was removed meanwhile")
-            content = None
-            if node.content is not None:
-                content = self._lake.contents.get(node.content)
-            self._refresh(task, node, content)
+            self._settle(task, node, self._content(node))
+
+    def _settle(self, task: Task, node: Node, content: Content | None) -> None:
+        """Make a node that is there what the local file is, whatever becomes of it meanwhile."""
+        for _ in range(_TRIES):
+            try:
+                self._refresh(task, node, content)
+                return
+            except Conflict:  # perhaps with our own change of another of its names
+                now = self._lake.tree.find(task.folder.node.inode, task.name)
+            if now is None:
+                self._anew(task)
+                return
+            node, content = now, self._content(now)
+        raise Conflict("it changes in the lake all the time")
+
+    def _content(self, node: Node) -> Content | None:
+        found = [] if node.content is None else self._lake.contents.get_many([node.content])
+        return found[0] if found else None
 
     def _anew(self, task: Task) -> None:
         if task.kind is Kind.FILE and task.status.st_size > SMALL_BYTES:

@@ -106,5 +106,5 @@ class Report:
 
 def printable(what: object) -> str:
     """A name for a message, whatever bytes it has."""
-    text = what.decode("utf-8", "surrogateescape") if isinstance(what, bytes) else str(what)
+    text = what.decode("utf-8", "backslashreplace") if isinstance(what, bytes) else str(what)
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -138,6 +138,48 @@ def test_a_link_to_a_file_that_was_put_before_stays_a_link(store: Lake, tmp_path
 
 
 @one_deployment
+def test_files_that_are_links_no_more_each_have_their_own_bytes(
+    store: Lake, tmp_path: Path
+) -> None:
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    (tree / "a").write_bytes(b"one file")
+    os.link(tree / "a", tree / "b")
+    os.link(tree / "a", tree / "c")
+    put_into(store, "datasets/x/v1", f"{tree}/")
+    get_from(store, "datasets/x/v1/", out)
+    for name in ("a", "b"):
+        (tree / name).unlink()
+        (tree / name).write_bytes(b"the file " + name.encode())
+    status = (tree / "c").stat()
+    (tree / "a").unlink()
+    (tree / "a").write_bytes(b"one file")
+    os.utime(tree / "a", ns=(status.st_mtime_ns, status.st_mtime_ns))
+    (tree / "a").chmod(0o640)
+
+    put_into(store, "datasets/x/v1", f"{tree}/")
+    get_from(store, "datasets/x/v1/", out)
+
+    assert described(out) == described(tree)
+
+
+@one_deployment
+def test_drivers_see_a_replaced_file_under_its_first_name(store: Lake, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "b").write_bytes(b"one file")
+    put_into(store, "datasets/x/v1", f"{tree}/")
+    os.link(tree / "b", tree / "a")
+    put_into(store, "datasets/x/v1", f"{tree}/")
+    (tree / "a").write_bytes(b"other bytes")
+
+    put_into(store, "datasets/x/v1", f"{tree}/")
+
+    first = node_of(store, "a").names[0].name
+    assert listed(store) == [f"datasets/x/v1/{first}"]
+
+
+@one_deployment
 def test_links_do_not_reach_from_one_version_to_another(store: Lake, tmp_path: Path) -> None:
     for version in ("v1", "v2"):
         (tmp_path / version).mkdir()
