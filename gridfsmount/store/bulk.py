@@ -139,7 +139,7 @@ class Bulk:
                     write_concern=DURABLE,
                     read_preference=ReadPreference.PRIMARY,
                 )
-        except Exception as error:
+        except FileSystemError as error:
             cause = error.__cause__
             if isinstance(cause, PyMongoError) and is_duplicate(cause):
                 return False
