@@ -54,7 +54,7 @@ def read_config(path: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, no TOML, or an unknown key.
     """
-    found = path or next((each for each in _default_configs() if each.is_file()), None)
+    found = path or next((each for each in _default_configs() if _is_file(each)), None)
     if found is None:
         return {}
     try:
@@ -75,6 +75,13 @@ def _default_configs() -> list[Path]:
         Path(home).expanduser() / "gridfsmount" / "lake.toml",
         Path("/etc/gridfsmount/lake.toml"),
     ]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # below the home of another user, as after `sudo -u`
+        return False
 
 
 def _read_private(path: Path) -> str:

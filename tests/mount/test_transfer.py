@@ -150,6 +150,8 @@ def test_without_root_everything_is_the_caller_s_and_what_cannot_be_read_is_name
 ) -> None:
     (tree / "file").chmod(0o4755)
     (tree / "below" / "other").chmod(0o600)
+    home = tree.parent / "home"  # as sudo(8) may leave it: of somebody else
+    home.mkdir(0o700)
     for path in (tree, *tree.parents[:3]):
         path.chmod(path.stat().st_mode | 0o055)
 
@@ -158,7 +160,7 @@ def test_without_root_everything_is_the_caller_s_and_what_cannot_be_read_is_name
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HOME": str(tree)},
+        env={**os.environ, "HOME": str(home)},
     )
 
     assert done.returncode == 1, done.stderr
