@@ -55,7 +55,10 @@ class Janitor:
         lease = self._lake.leases.seconds
         async with trio.open_nursery() as nursery:
             # Apart from each other: a long sweep must not let leases expire.
-            nursery.start_soon(self._keep, [_Chore(self._renew, lease / 4)])
+            nursery.start_soon(
+                self._keep,
+                [_Chore(self._renew, lease / 4), _Chore(self._finish_renames, TICK_SECONDS)],
+            )
             nursery.start_soon(
                 self._sweep,
                 [
@@ -89,6 +92,11 @@ class Janitor:
     async def _renew(self) -> bool:
         if self._lake.leases.active:
             await self._workers.background(self._lake.leases.renew)
+        return False
+
+    async def _finish_renames(self) -> bool:
+        if self._lake.commits.unfinished:
+            await self._workers.background(self._lake.commits.finish_renames)
         return False
 
     async def _sweep_leases(self) -> bool:

@@ -6,6 +6,7 @@ worst something for `check` and the sweep to find: a trash entry for a live cont
 without a name, a filename that lags behind.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence, Set
@@ -27,6 +28,7 @@ from gridfsmount.errors import (
     LakeError,
     NotFound,
     Stale,
+    StoreUnavailable,
 )
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
@@ -59,6 +61,8 @@ class Commits:
         self._contents = contents
         self._trash = trash
         self._leases = leases
+        self._unfinished: set[Inode] = set()
+        """Nodes that renames of this mount have set aside, or may have."""
 
     def create(self, node: Node) -> None:
         """Add a node below an existing directory.
@@ -155,8 +159,7 @@ class Commits:
         mine: set[Inode] = set()
 
         def swap(session: ClientSession | None) -> tuple[Node, Node]:
-            parked = self._tree.park(other, other_name, (other_name, one_name), session)
-            mine.add(other.inode)
+            parked = self._park(other, other_name, (other_name, one_name), session, mine)
             first = self._tree.set_names(
                 one, _swapped(one, one_name, other_name), now, session=session
             )
@@ -247,9 +250,13 @@ class Commits:
     def abandon(self, content: ContentId) -> None:
         """Remove the chunks of a content that will not be published, then its lease.
 
-        A commit whose answer was lost may have published it all the same: then it stays.
+        A commit whose answer was lost may have published it all the same: then it stays. One that
+        the server has not seen yet must not succeed any more.
         """
         self._leases.forsake(content)
+        inode = self._leases.inode_of(content)
+        if inode is not None:
+            self._tree.give_up(inode, content)
         if not self._tree.shows(content):
             self._contents.erase(content)
         self._leases.finish(content)
@@ -283,6 +290,34 @@ class Commits:
         for node, homes in self._tree.parked():
             if only is None or node.inode in only:
                 self._insist(node, partial(self._put_back, homes))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a rename of this mount left a node aside, since the server went away."""
+        return bool(self._unfinished)
+
+    def finish_renames(self) -> None:
+        """Put back what renames of this mount have set aside and could not put back themselves."""
+        unfinished = frozenset(self._unfinished)
+        if unfinished:
+            self.recover(unfinished)
+            self._unfinished.difference_update(unfinished)
+
+    def _park(
+        self,
+        node: Node,
+        lost: Name,
+        homes: Sequence[Name],
+        session: ClientSession | None,
+        mine: set[Inode],
+    ) -> Node:
+        """Set a node aside, and note in `mine` that it is, or may be if no answer comes."""
+        mine.add(node.inode)
+        try:
+            return self._tree.park(node, lost, homes, session)
+        except Conflict:
+            mine.discard(node.inode)  # if it is aside, it is another's, who is not through yet
+            raise
 
     def _put_back(self, homes: Sequence[Name], node: Node) -> None:
         kept = tuple(each for each in node.names if each.parent != 0)
@@ -319,8 +354,7 @@ class Commits:
         mine: set[Inode] = set()
 
         def replace(session: ClientSession | None) -> tuple[Node, Node | None]:
-            parked = self._tree.park(target, new, (new,), session)
-            mine.add(target.inode)
+            parked = self._park(target, new, (new,), session, mine)
             if target.kind is Kind.DIRECTORY and self._tree.has_children(target.inode, session):
                 raise DirectoryNotEmpty(new.name)
             renamed = self._tree.set_names(node, names, now, version=version, session=session)
@@ -368,9 +402,11 @@ class Commits:
         if not self._connection.deployment.transactions:
             try:
                 return work(None)
-            except LakeError:
-                if aside:  # else what is set aside is another's, who is not through yet
-                    self.recover(aside)
+            except LakeError as error:
+                self._unfinished.update(aside)
+                if not isinstance(error, StoreUnavailable):  # then it has to wait anyway
+                    with contextlib.suppress(StoreUnavailable):
+                        self.finish_renames()
                 raise
         failure: LakeError | None = None
 

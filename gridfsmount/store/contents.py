@@ -229,7 +229,11 @@ class Contents:
     def copy_chunks(
         self, source: ContentId, target: ContentId, ranges: Sequence[tuple[int, int]]
     ) -> None:
-        """Copy ranges of chunks, `(first, past the last)`, inside the server."""
+        """Copy ranges of chunks, `(first, past the last)`, inside the server.
+
+        Raises:
+            Damaged: not all are there: the content was replaced and erased meanwhile, say.
+        """
         if not ranges:
             return
         pipeline: list[Document] = [
@@ -256,6 +260,14 @@ class Contents:
             lambda: self._chunks.aggregate(pipeline).close(),
             factor=20,
         )
+        copied = {
+            "files_id": {"$eq": content_key(target)},
+            "$or": [{"n": {"$gte": first, "$lt": past}} for first, past in ranges],
+        }
+        with self._seam.operation(f"count the copied chunks of content {source}"):
+            count = self._chunks.count_documents(copied)
+        if count != sum(past - first for first, past in ranges):
+            raise Damaged(f"content {source}: chunks to be copied are missing: write all anew")
 
     def trim_chunks(self, content: ContentId, count: int) -> None:
         """Remove the chunks from number `count` on, of a content that is not published yet."""

@@ -15,8 +15,10 @@ from gridfsmount.errors import (
     Damaged,
     DirectoryNotEmpty,
     NotFound,
+    StoreUnavailable,
 )
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.tree import Tree
 from tests.store.lakes import CHUNK, Garden, at_once, bare, one_deployment, opened, orphans, raw
 
 DATA = bytes(range(256)) * 11  # two full chunks and a piece
@@ -522,6 +524,52 @@ def test_a_file_that_was_set_aside_is_put_back(
     assert found.names == target.names
     assert garden.read(found) == OTHER
     assert_settled(store)
+
+
+@no_transactions
+def test_a_file_that_was_set_aside_while_the_server_went_away_is_put_back_by_its_own_mount(
+    store: Lake, garden: Garden, version: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, target = garden.file(version, "new", DATA), garden.file(version, "old", OTHER)
+    original = Tree.park
+
+    def answerless(self: Tree, *args: Any) -> Node:
+        original(self, *args)
+        raise StoreUnavailable("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tree, "park", answerless)
+        with pytest.raises(StoreUnavailable):
+            store.commits.rename(node, node.names[0], target.names[0], target, None)
+    assert store.tree.find(version.inode, "old") is None
+    store.commits.finish_renames()
+    found = store.tree.find(version.inode, "old")
+    assert found is not None
+    assert garden.read(found) == OTHER
+    assert_settled(store)
+
+
+@no_transactions
+def test_what_another_mount_has_set_aside_is_left_to_it(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    node, target = garden.file(version, "new", DATA), garden.file(version, "old", OTHER)
+    store.tree.park(target, target.names[0], (target.names[0],))
+    with pytest.raises(Conflict):
+        store.commits.rename(node, node.names[0], target.names[0], target, None)
+    assert not store.commits.unfinished
+    assert store.tree.find(version.inode, "old") is None
+
+
+def test_a_commit_that_the_server_does_after_it_was_given_up_shows_nothing(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    node = garden.file(version, "file", DATA)
+    content = garden.upload(node, OTHER)
+    store.commits.abandon(content.id)
+    with pytest.raises(Damaged, match="given up"):
+        store.tree.show(node.inode, content, 1, 0)
+    assert garden.read(node) == DATA
 
 
 @no_transactions
