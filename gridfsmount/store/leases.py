@@ -152,9 +152,10 @@ class Leases:
         seized: list[ContentId] = []
         suspects: dict[ContentId, datetime] = {}
         with self._seam.operation("look for expired leases"):
-            for found in list(self._uploads.find(self._expired(), {"beat": 1})):
+            for found in list(self._uploads.find(self._expired(), {"beat": 1, "erased": 1})):
                 content, beat = content_id(found["_id"]), found["beat"]
-                if patiently and self._suspects.get(content) != beat:
+                is_suspect = self._suspects.get(content) == beat or found.get("erased")
+                if patiently and not is_suspect:
                     suspects[content] = beat
                     continue
                 document = self._uploads.find_one_and_update(
@@ -163,13 +164,14 @@ class Leases:
                 )
                 if document is None:
                     continue  # it was renewed, or somebody else was faster
-                log.warning(
-                    "the lease on %s by process %s on %s expired",
-                    document.get("name"),
-                    document.get("pid"),
-                    document.get("host"),
-                )
                 seized.append(content)
+                if not document.get("erased"):  # else it was told, a term ago
+                    log.warning(
+                        "the lease on %s by process %s on %s expired",
+                        document.get("name"),
+                        document.get("pid"),
+                        document.get("host"),
+                    )
         self._suspects = suspects
         return seized
 

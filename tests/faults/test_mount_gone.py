@@ -21,8 +21,9 @@ from tests.mounting import Mounted, eventually, mounted
 PATH = "datasets/test/v1/file"
 OPTIONS = (f"--lease={LEASE}",)
 
-# Seconds. A lease expires, the next look of the janitor finds it, and its chunks are removed.
-SWEPT_WITHIN = 5 * LEASE
+# Seconds. A lease expires, two looks of the janitor find it so, its chunks are removed, and a term
+# later it goes itself. With a look to spare for each.
+SWEPT_WITHIN = 8 * LEASE
 
 
 def swept(lake: Lake) -> bool:
