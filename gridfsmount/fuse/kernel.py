@@ -49,7 +49,8 @@ def forget_attributes(inode: Inode) -> None:
     mount killed just then, who holds the lock would wait for it, and it for them, forever.
     Call on the event loop, where the session cannot end meanwhile.
     """
-    with contextlib.suppress(OSError):  # ENOENT: the kernel does not know the inode
+    # ENOENT: the kernel does not know the inode; or it is a number that no inode can have.
+    with contextlib.suppress(OSError, OverflowError):
         pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
 
 

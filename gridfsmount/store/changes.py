@@ -114,7 +114,7 @@ class NodeChanges:
 def decode_change(event: Document) -> NodeChange | None:
     """A change from its event; None for a document that is no node."""
     inode: Any = event["documentKey"]["_id"]
-    if not isinstance(inode, int):
+    if not isinstance(inode, int) or isinstance(inode, bool) or inode <= 0:
         return None
     kind, rev = event["operationType"], event.get("rev")
     fields = event.get("fields") or []

@@ -116,7 +116,11 @@ class Invalidation:
                 await self._wake.wait()
             self._wake = trio.Event()
             for _ in range(min(AT_ONCE, len(self._heard))):
-                self.apply(self._heard.popleft(), time.monotonic())
+                change = self._heard.popleft()
+                try:
+                    self.apply(change, time.monotonic())
+                except Exception:  # what nobody foresaw must not end the mount
+                    log.exception("%s was not followed; please report this", change)
             if self._heard:
                 self._wake.set()
             self.forget_due(time.monotonic())

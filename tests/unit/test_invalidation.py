@@ -122,5 +122,6 @@ def test_an_event_tells_what_kind_of_change_it_is(
     assert decode_change({"documentKey": {"_id": FILE}, **event}) == change
 
 
-def test_a_document_that_is_no_node_is_passed_over() -> None:
-    assert decode_change({"documentKey": {"_id": "x"}, "operationType": "delete"}) is None
+@pytest.mark.parametrize("inode", ["x", -1, 0, True, 5.0, None])
+def test_a_document_that_is_no_node_is_passed_over(inode: object) -> None:
+    assert decode_change({"documentKey": {"_id": inode}, "operationType": "delete"}) is None
