@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
@@ -112,39 +112,52 @@ def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None
     return decorate
 
 
-@contextmanager
 def open_lake_for_command(
     choice: LakeChoice,
     uri: str | None,
     *,
     read_only: bool = False,
     existing: bool = False,
+    place: str = "as an argument",
     lease: float = defaults.DEFAULT_LEASE,
-) -> "Iterator[Lake]":
-    """Connect to the lake that was chosen, for as long as the block runs.
+) -> "AbstractContextManager[Lake]":
+    """The lake that was chosen, connected for as long as a block runs.
+
+    What the options say is looked at before that, in this call.
 
     Args:
         choice: the options.
         uri: the address on the command line, if one was given.
         read_only: the user need not be allowed to write.
         existing: the lake must be there already; else what it lacks is made, unless `read_only`.
+        place: where on the command line the address goes.
         lease: seconds after which a dead writer's upload counts as left behind.
 
     Raises:
-        StartupError: no address, no server, no rights, or no lake; the text says which.
+        ConfigError: no address, or too many.
+        StartupError: at the block's start: no server, no rights, or no lake; the text says which.
     """
+    settings = read_config(choice.config)
+    bucket = settings.get("bucket", DEFAULT_BUCKET) if choice.bucket is None else choice.bucket
+    address = ""
+    if choice.embedded is None:
+        address = find_uri(uri or "", choice.uri_file, settings, place=place)
+    else:
+        _check_embedded(choice, uri, must_exist=read_only or existing)
+    return _opened(choice, address, bucket, read_only, read_only or existing, lease)
+
+
+@contextmanager
+def _opened(
+    choice: LakeChoice, address: str, bucket: str, read_only: bool, existing: bool, lease: float
+) -> "Iterator[Lake]":
     # Imported late: pymongo takes a while, and `--help` needs none of it.
     from gridfsmount.store.connection import connect
     from gridfsmount.store.embedded import EmbeddedServer
     from gridfsmount.store.lake import Founder, open_lake
 
-    settings = read_config(choice.config)
-    bucket = settings.get("bucket", DEFAULT_BUCKET) if choice.bucket is None else choice.bucket
     with ExitStack() as resources:
-        if choice.embedded is None:
-            address = find_uri(uri or "", choice.uri_file, settings, place="as an argument")
-        else:
-            _check_embedded(choice, uri, must_exist=read_only or existing)
+        if choice.embedded is not None:
             address = resources.enter_context(EmbeddedServer(choice.embedded)).uri
         connection = connect(address, bucket=bucket, deadline=choice.deadline)
         resources.callback(connection.close)
@@ -157,7 +170,7 @@ def open_lake_for_command(
                 connection,
                 lease_seconds=lease,
                 founder=Founder(os.getuid(), os.getgid()),
-                read_only=read_only or existing,
+                read_only=existing,
             )
         except FileSystemError as error:
             raise StartupError(f"the lake cannot be opened: {error}") from error

@@ -1,84 +1,47 @@
 """`gridfsmount put` and `get`: whole trees in and out of a lake, without a mount."""
 
-import functools
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from gridfsmount.cli.lakes import (
+    LakeChoice,
+    lake_options,
+    lease_option,
+    open_lake_for_command,
+    says_errors,
+)
 from gridfsmount.cli.parameters import Size
-from gridfsmount.cli.secrets import URI_VARIABLE, read_config, read_uri_file, redact
+from gridfsmount.cli.secrets import redact
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
-from gridfsmount.errors import ConfigError, FileSystemError, LakeError, StartupError
-from gridfsmount.mount import options as defaults
+from gridfsmount.errors import StartupError
 
 if TYPE_CHECKING:
     from gridfsmount.store.lake import Lake
     from gridfsmount.transfer.local import Owners
     from gridfsmount.transfer.report import Progress, Report
 
-P = ParamSpec("P")
-
 SHOWN_FAILURES: Final = 100
 """Lines; the rest is counted."""
 
 MIB: Final = 1 << 20
 
+PLACE: Final = "with --uri"
+"""Where the address goes: the arguments are paths."""
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """Which lake; the URI may hold a password."""
-
-    uri: str
-    embedded: Path | None
-    bucket: str
-    deadline: float
-    lease: float
+uri_option = click.option("--uri", help="Address of the lake, mongodb://...")
 
 
-def _says_errors(command: Callable[P, int]) -> Callable[P, None]:
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs)
-        except LakeError as error:
-            click.echo(f"gridfsmount: {redact(str(error))}", err=True)
-            sys.exit(1)
-        sys.exit(code)
-
-    return wrapped
-
-
-def _lake_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which lake, and how to go about it."""
+def _transfer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how to go about it, there and back alike."""
     options = [
-        click.option("--uri", help="Address of the lake, mongodb://..."),
-        click.option(
-            "--uri-file",
-            type=click.Path(path_type=Path),
-            help="Read the URI from a file, so that its password is in no command line.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(path_type=Path),
-            help="TOML file with `uri` and `bucket`.  [default: ~/.config/gridfsmount/lake.toml, "
-            "/etc/gridfsmount/lake.toml]",
-        ),
-        click.option(
-            "--embedded",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="Run a private mongod with its data in DIR meanwhile.",
-        ),
-        click.option("--bucket", help="Prefix of the GridFS collections.  [default: fs]"),
         click.option(
             "--owner/--no-owner",
             "keep_owner",
@@ -97,13 +60,6 @@ def _lake_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Batches and large files at once.",
         ),
         click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary."),
-        click.option(
-            "--deadline",
-            type=click.FloatRange(1, 3600),
-            default=defaults.DEFAULT_DEADLINE,
-            show_default=True,
-            help="Seconds for one database operation, fail-over included.",
-        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -115,7 +71,9 @@ def _lake_options(command: Callable[..., None]) -> Callable[..., None]:
     "sources", nargs=-1, required=True, type=click.Path(path_type=bytes), metavar="LOCAL..."
 )
 @click.argument("target", metavar="LAKEPATH")
-@_lake_options
+@uri_option
+@lake_options
+@_transfer_options
 @click.option(
     "--chunk-size",
     type=Size(MIN_CHUNK_SIZE, MAX_CHUNK_SIZE),
@@ -124,31 +82,21 @@ def _lake_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Chunk size of new files, 4KiB to 8MiB.",
 )
 @click.option("--verify", is_flag=True, help="Read back all that was written, and compare.")
-@click.option(
-    "--lease",
-    type=click.FloatRange(1, 86400),
-    default=defaults.DEFAULT_LEASE,
-    show_default=True,
-    help="Seconds after which a dead writer's upload is swept away.",
-)
-@_says_errors
+@lease_option
+@says_errors()
 def put(
     sources: tuple[bytes, ...],
     target: str,
     uri: str | None,
-    uri_file: Path | None,
-    config: Path | None,
-    embedded: Path | None,
-    bucket: str | None,
+    choice: LakeChoice,
     keep_owner: bool | None,
     checksum: bool,
     jobs: int,
     quiet: bool,
-    deadline: float,
     chunk_size: int,
     verify: bool,
     lease: float,
-) -> int:
+) -> None:
     """Copy files and trees into a lake, many at a time and without a mount.
 
     LAKEPATH is a path such as datasets/mnist/v1; what is missing of it is made. As for rsync -a: a
@@ -162,7 +110,7 @@ def put(
     from gridfsmount.transfer.put import Putter, measure
     from gridfsmount.transfer.put_files import PutOptions
 
-    where = _where(uri, uri_file, config, embedded, bucket, deadline, lease)
+    opened = open_lake_for_command(choice, uri, place=PLACE, lease=lease)
     path = parse(target)
     options = PutOptions(_owners(keep_owner), chunk_size, jobs, checksum, verify)
 
@@ -172,28 +120,26 @@ def put(
     def measure_sources(lake: "Lake") -> tuple[int, int]:
         return measure(sources)
 
-    return _transfer(where, "put", run, measure_sources, quiet=quiet, writes=True)
+    sys.exit(_transfer(opened, "put", run, measure_sources, quiet=quiet))
 
 
 @click.command()
 @click.argument("source", metavar="LAKEPATH")
 @click.argument("target", type=click.Path(path_type=bytes), metavar="LOCAL")
-@_lake_options
-@_says_errors
+@uri_option
+@lake_options
+@_transfer_options
+@says_errors()
 def get(
     source: str,
     target: bytes,
     uri: str | None,
-    uri_file: Path | None,
-    config: Path | None,
-    embedded: Path | None,
-    bucket: str | None,
+    choice: LakeChoice,
     keep_owner: bool | None,
     checksum: bool,
     jobs: int,
     quiet: bool,
-    deadline: float,
-) -> int:
+) -> None:
     """Copy a file or a tree out of a lake, many files at a time and without a mount.
 
     LAKEPATH is a path such as datasets/mnist/latest. As for rsync -a: a folder goes into LOCAL, and
@@ -207,7 +153,7 @@ def get(
     from gridfsmount.transfer.get_files import GetOptions
     from gridfsmount.transfer.places import parse
 
-    where = _where(uri, uri_file, config, embedded, bucket, deadline, defaults.DEFAULT_LEASE)
+    opened = open_lake_for_command(choice, uri, place=PLACE, read_only=True)
     path = parse(source)
     options = GetOptions(_owners(keep_owner), _umask(), jobs, checksum)
 
@@ -219,37 +165,7 @@ def get(
 
         return lake.bulk.measure("/".join(resolve(lake, path).parts))
 
-    return _transfer(where, "get", run, measure, quiet=quiet, writes=False)
-
-
-def _where(
-    uri: str | None,
-    uri_file: Path | None,
-    config: Path | None,
-    embedded: Path | None,
-    bucket: str | None,
-    deadline: float,
-    lease: float,
-) -> Where:
-    settings = read_config(config)
-    if embedded is not None and (uri or uri_file):
-        raise ConfigError("--embedded brings its own server: leave the URI out")
-    address = ""
-    if embedded is None:
-        address = uri or (read_uri_file(uri_file) if uri_file is not None else "")
-        address = address or os.environ.get(URI_VARIABLE) or settings.get("uri", "")
-        if not address:
-            raise ConfigError(
-                f"no URI: give one with --uri or --uri-file, in {URI_VARIABLE}, or in a config "
-                "file; or --embedded DIR for a private server"
-            )
-    return Where(
-        address,
-        embedded.absolute() if embedded else None,
-        settings.get("bucket", "fs") if bucket is None else bucket,
-        deadline,
-        lease,
-    )
+    sys.exit(_transfer(opened, "get", run, measure, quiet=quiet))
 
 
 def _owners(keep: bool | None) -> "Owners":
@@ -265,19 +181,20 @@ def _umask() -> int:
 
 
 def _transfer(
-    where: Where,
+    opened: "AbstractContextManager[Lake]",
     name: str,
     run: "Callable[[Lake, Report], None]",
     measure: "Callable[[Lake], tuple[int, int]]",
     *,
     quiet: bool,
-    writes: bool,
 ) -> int:
     """Run a transfer, with a progress bar and a summary; returns the exit code."""
+    from gridfsmount.mount.runtime import tune_runtime
     from gridfsmount.transfer.report import Halted, Report, printable
 
     began = time.monotonic()
-    with _opened(where, writes=writes) as lake, _bar(lake, measure, name, quiet=quiet) as progress:
+    with opened as lake, _bar(lake, measure, name, quiet=quiet) as progress:
+        tune_runtime()
         report = Report(progress)
         with _told_to_stop(report) as told:
             try:
@@ -315,43 +232,6 @@ def _sum_up(report: "Report", name: str, seconds: float, told: list[int], *, qui
         click.echo("gridfsmount: stopped; run the same command again to go on from here", err=True)
         return 128 + told[0]
     return 1 if total.failures else 0
-
-
-@contextmanager
-def _opened(where: Where, *, writes: bool) -> "Iterator[Lake]":
-    from gridfsmount.mount.runtime import tune_runtime
-    from gridfsmount.store.connection import connect
-    from gridfsmount.store.embedded import EmbeddedServer
-    from gridfsmount.store.lake import Founder, open_lake
-
-    @contextmanager
-    def server() -> Iterator[str]:
-        if where.embedded is None:
-            yield where.uri
-            return
-        with EmbeddedServer(where.embedded) as running:
-            yield running.uri
-
-    with server() as uri:
-        connection = connect(uri, bucket=where.bucket, deadline=where.deadline)
-        try:
-            if writes and not connection.deployment.writable:
-                raise StartupError(
-                    f"{connection.deployment}: the server takes no writes from this user"
-                )
-            try:
-                lake = open_lake(
-                    connection,
-                    lease_seconds=where.lease,
-                    founder=Founder(os.geteuid(), os.getegid()),
-                    read_only=not writes,
-                )
-            except FileSystemError as error:
-                raise StartupError(f"the lake cannot be opened: {error}") from error
-            tune_runtime()
-            yield lake
-        finally:
-            connection.close()
 
 
 @contextmanager
