@@ -88,7 +88,7 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
         "--embedded",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The lake of `mount --embedded DIR`, while it is not mounted.",
+        help="The lake of `mount --embedded DIR`, mounted or not.",
     )
     for option in (deadline_option, bucket_option, unmounted, config_option, uri_file_option):
         wrapped = option(wrapped)
@@ -153,12 +153,13 @@ def _opened(
 ) -> "Iterator[Lake]":
     # Imported late: pymongo takes a while, and `--help` needs none of it.
     from gridfsmount.store.connection import connect
-    from gridfsmount.store.embedded import EmbeddedServer
+    from gridfsmount.store.embedded import EmbeddedServer, running_uri
     from gridfsmount.store.lake import Founder, open_lake
 
     with ExitStack() as resources:
         if choice.embedded is not None:
-            address = resources.enter_context(EmbeddedServer(choice.embedded)).uri
+            running = running_uri(choice.embedded)
+            address = running or resources.enter_context(EmbeddedServer(choice.embedded)).uri
         connection = connect(address, bucket=bucket, deadline=choice.deadline)
         resources.callback(connection.close)
         if not read_only and not connection.deployment.writable:

@@ -109,7 +109,7 @@ class _Running:
 
     @property
     def uri(self) -> str:
-        return f"mongodb://{quote(str(self.socket), safe='')}/?directConnection=true"
+        return _uri(self.socket)
 
 
 class EmbeddedServer:
@@ -225,6 +225,7 @@ class EmbeddedServer:
             resources.callback(_end, process)
             running = _Running(process, socket_path)
             self._wait_until_writable(running, output)
+        os.pwrite(lock, f"{os.getpid()}\n{socket_path}\n".encode(), 0)
         return running
 
     def _command(self, mongod: Path, socket_path: Path) -> list[str]:
@@ -303,7 +304,7 @@ def _acquire(lock: int, directory: Path) -> None:
             return
         except BlockingIOError:
             pass
-        owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        owner = _notes(lock)[0]
         if _is_alive(owner):
             raise EmbeddedServerError(f"{directory} is in use by process {owner}")
         if time.monotonic() > deadline:
@@ -312,6 +313,32 @@ def _acquire(lock: int, directory: Path) -> None:
                 f"behind; {directory / 'db' / 'mongod.lock'} has its process id"
             )
         time.sleep(POLL_SECONDS)
+
+
+def _notes(lock: int) -> list[str]:
+    """What the owner of DIR's lock wrote there: its process id, then its server's socket."""
+    return os.pread(lock, 4096, 0).decode(errors="replace").split("\n")
+
+
+def running_uri(directory: Path) -> str | None:
+    """The connection string of the server that another process runs in DIR, if one does."""
+    try:
+        lock = os.open(directory.absolute() / "lock", os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        match _notes(lock):
+            case [owner, socket_path, _] if _is_alive(owner):
+                return _uri(Path(socket_path))
+    finally:
+        os.close(lock)
+    return None
+
+
+def _uri(socket_path: Path) -> str:
+    return f"mongodb://{quote(str(socket_path), safe='')}/?directConnection=true"
 
 
 def _is_alive(process_id: str) -> bool:
