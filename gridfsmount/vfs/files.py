@@ -328,9 +328,13 @@ class Files:
     def unlinked(self, inode: Inode, *, elsewhere: bool = False) -> None:
         """An inode's last name is gone; `elsewhere`: the kernel may believe in it for a while."""
         file = self._files.get(inode)
-        if file is not None and not file.unlinked:
-            file.unlinked = True
-            file.lost = time.monotonic() if elsewhere else -math.inf
+        if file is None:
+            return
+        if not elsewhere:
+            file.lost = -math.inf  # even if the server told of it before it answered
+        elif not file.unlinked:
+            file.lost = time.monotonic()
+        file.unlinked = True
 
     def set_mtime(self, inode: Inode, mtime_ns: int) -> None:
         """The time of modification was set on purpose: the next commit keeps it."""
