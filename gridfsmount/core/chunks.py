@@ -25,6 +25,10 @@ MAX_CHUNKS: Final = (1 << 31) - 1
 HASH_BYTES: Final = 8
 """Length of one XXH3-64."""
 
+MAX_HASHES: Final = 8 << 20
+"""Bytes of chunk hashes that a files document may hold, of the 16 MiB that it has at most: those
+of 1 TiB in chunks of 1 MiB. Larger files go without."""
+
 
 class Span(NamedTuple):
     """A piece of one chunk: bytes `start` to `stop` of chunk `n`."""

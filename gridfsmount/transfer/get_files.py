@@ -1,7 +1,6 @@
 """One file of a lake onto the local disk, or a batch of them."""
 
 import errno
-import hashlib
 import os
 import stat
 import threading
@@ -17,7 +16,7 @@ from gridfsmount.core.chunks import chunk_count
 from gridfsmount.core.model import Content, ContentId, Kind, Node
 from gridfsmount.errors import Damaged, IsADirectory, LakeError, NotFound
 from gridfsmount.store.lake import Lake
-from gridfsmount.transfer.local import Owners, opened, reason
+from gridfsmount.transfer.local import Owners, digest_of, reason
 from gridfsmount.transfer.local_writing import Local, sync
 from gridfsmount.transfer.report import Halted, Report
 
@@ -30,7 +29,6 @@ RANGE_BYTES: Final = 8 << 20
 IN_FLIGHT: Final = 4
 """Such queries under way, of all files together."""
 
-_HASH_BYTES: Final = 1 << 20
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _HOPELESS: Final = frozenset({errno.EROFS, errno.EIO})
 """What would meet every further file as well."""
@@ -218,11 +216,7 @@ class FileGetter:
         content = known.get(node.content)
         if content is None or content.sha256 is None:
             return False
-        digest = hashlib.sha256()
-        with opened(wanted.path) as source:
-            while data := source.read(_HASH_BYTES):
-                digest.update(data)
-        return digest.digest() == content.sha256
+        return digest_of(wanted.path, self._report) == content.sha256
 
     def _write(
         self,

@@ -5,6 +5,7 @@ Paths are bytes, so that every name that the kernel has can at least be named in
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,12 +14,16 @@ from typing import Final
 
 from gridfsmount.core.model import Kind, Node
 from gridfsmount.errors import LakeError, NotUtf8
+from gridfsmount.transfer.report import Report
 
 LAKE_PREFIX: Final = b"user.lake."
 """What a mount tells of itself, and nobody can set."""
 
 MAX_XATTRS: Final = 1 << 20
 """Bytes of all extended attributes of a node: docs/format.md."""
+
+HASH_BYTES: Final = 1 << 20
+"""Bytes that are read at a time for a comparison."""
 
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.ENOSYS})
 
@@ -151,6 +156,20 @@ def opened(path: bytes) -> Iterator[Source]:
         yield Source(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def digest_of(path: bytes, report: Report) -> bytes:
+    """The SHA-256 of a file.
+
+    Raises:
+        Halted: the transfer ends.
+    """
+    digest = hashlib.sha256()
+    with opened(path) as source:
+        while data := source.read(HASH_BYTES):
+            report.check()
+            digest.update(data)
+    return digest.digest()
 
 
 def reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from gridfsmount.core.model import AREAS, ROOT, SHELVES, Inode, Kind, Name, Node, State
 from gridfsmount.core.names import LATEST, check_shelf_name, decode_name
+from gridfsmount.core.versions import newest
 from gridfsmount.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -183,14 +184,7 @@ def _make(lake: Lake, parent: Node, name: str, depth: int, uid: int, gid: int) -
 
 
 def _latest(lake: Lake, dataset: Node, path: LakePath) -> str:
-    versions = [
-        node
-        for node in lake.tree.children_of_kind(dataset.inode, Kind.DIRECTORY)
-        if node.version == node.inode
-    ]
-    if not versions:
+    version = newest(lake.tree.children_of_kind(dataset.inode, Kind.DIRECTORY))
+    if version is None:
         raise NotFound(f"{path}: there is no version yet that {LATEST} could lead to")
-    newest = max(
-        versions, key=lambda node: (node.state is State.SEALED, node.created_ns, node.inode)
-    )
-    return newest.names[0].name
+    return version.names[0].name

@@ -1,6 +1,5 @@
 """One local file into a lake, or a batch of them: new, compared, replaced, linked."""
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from gridfsmount.transfer.local import (
     Source,
     applied,
     attributes_of,
+    digest_of,
     opened,
     reason,
 )
@@ -34,9 +34,6 @@ SMALL_BYTES: Final = 1 << 20
 
 _TRIES: Final = 10
 """A change that meets others' that often meets a fault, not a coincidence."""
-
-HASH_BYTES: Final = 1 << 20
-"""Bytes that are read at a time for a comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +196,8 @@ class FilePutter:
         if node.size and (content is None or content.length != node.size or content.sha256 is None):
             return False
         if self._options.checksum:
-            return content is None or self._digest(task) == content.sha256
+            return content is None or digest_of(task.local, self._report) == content.sha256
         return node.mtime_ns == task.status.st_mtime_ns
-
-    def _digest(self, task: Task) -> bytes:
-        digest = hashlib.sha256()
-        with opened(task.local) as source:
-            while data := source.read(HASH_BYTES):
-                self._report.check()
-                digest.update(data)
-        return digest.digest()
 
     def _replace(self, task: Task, node: Node) -> None:
         """Give a file that is there other bytes, all at once."""

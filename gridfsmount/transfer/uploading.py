@@ -10,7 +10,7 @@ from typing import Final
 
 from xxhash import xxh3_64_digest
 
-from gridfsmount.core.chunks import MAX_CHUNKS, chunk_count
+from gridfsmount.core.chunks import MAX_CHUNKS, MAX_HASHES, chunk_count
 from gridfsmount.core.model import Content, ContentId, Inode
 from gridfsmount.errors import Damaged, FileSystemError, FileTooBig
 from gridfsmount.store.lake import Lake
@@ -22,9 +22,6 @@ INSERT_BYTES: Final = 4 << 20
 
 IN_FLIGHT: Final = 4
 """Inserts under way: each holds its bytes about three times on its way to the socket."""
-
-MAX_HASHES: Final = 8 << 20
-"""Bytes of chunk hashes that a files document may hold: docs/format.md."""
 
 VERIFY_BYTES: Final = 8 << 20
 """Bytes of one query that reads back."""

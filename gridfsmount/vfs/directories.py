@@ -4,8 +4,9 @@ import itertools
 from collections.abc import AsyncGenerator, Callable, Container
 from dataclasses import replace
 
-from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node
 from gridfsmount.core.names import LATEST
+from gridfsmount.core.versions import newest
 from gridfsmount.errors import NotFound
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.store.tree import Page, Tree
@@ -102,19 +103,15 @@ class Directories:
         nodes = await self._workers.foreground(
             self._tree.children_of_kind, folder.inode, Kind.DIRECTORY
         )
-        versions = [node for node in nodes if level_of(node) is Level.VERSION]
-        if not versions:
+        version = newest(nodes)
+        if version is None:
             raise NotFound(LATEST)
-        # The inode number decides between two of one instant, everywhere alike.
-        newest = max(
-            versions, key=lambda node: (node.state is State.SEALED, node.created_ns, node.inode)
-        )
         return replace(
-            newest,
+            version,
             inode=Inode(folder.inode | LATEST_FLAG),
             kind=Kind.SYMLINK,
             names=(Name(folder.inode, LATEST),),
-            target=newest.names[0].name,
+            target=version.names[0].name,
             xattrs={},
             version=None,
             state=None,

@@ -21,6 +21,7 @@ from gridfsmount.core.chunks import (
     HASH_BYTES,
     MAX_CHUNK_SIZE,
     MAX_CHUNKS,
+    MAX_HASHES,
     MIN_CHUNK_SIZE,
     Bytes,
     chunk_count,
@@ -50,10 +51,6 @@ WRITER_BYTES: Final = 16 << 20
 
 DIRTY_BYTES: Final = 64 << 20
 """Dirty bytes of all writers together; above, each keeps as little as it can."""
-
-MAX_HASHES: Final = 8 << 20
-"""Bytes of chunk hashes that a files document may hold, of the 16 MiB that it has at most: those
-of 1 TiB in chunks of 1 MiB. Larger files go without."""
 
 CHUNKS_AT_ONCE: Final = 4096
 """Chunks that are looked at before other tasks get their turn."""

@@ -1,0 +1,19 @@
+"""Which version of a dataset or model is its newest: what `latest` leads to."""
+
+from collections.abc import Iterable
+
+from gridfsmount.core.model import Node, State
+
+
+def newest(nodes: Iterable[Node]) -> Node | None:
+    """The newest of the sealed versions, or of the drafts if none is sealed; None without any.
+
+    Args:
+        nodes: what lies in the folder of a dataset or a model, its versions among it.
+    """
+    return max((node for node in nodes if node.version == node.inode), key=_age, default=None)
+
+
+def _age(node: Node) -> tuple[bool, int, int]:
+    # The inode number decides between two of one instant, everywhere alike.
+    return node.state is State.SEALED, node.created_ns, node.inode
