@@ -2,7 +2,10 @@
 
 A batch is published whole. Where there are transactions it is one; elsewhere it goes the way of
 a large commit: leases, chunks, files documents, nodes, so that a crash after any step leaves
-nothing in the tree, and the rest to the sweep of leases. Safe to call from several threads.
+nothing in the tree, and the rest to the sweep of leases. A new node shows its content at once, and
+cannot be told before not to, as a file that is there can (`Tree.give_up`). So who slept for longer
+than the lease looks for it once more when the nodes are there, and takes them back if it is gone.
+Safe to call from several threads.
 """
 
 from collections.abc import Sequence
@@ -16,7 +19,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from gridfsmount.core.model import Content, Inode, Node
-from gridfsmount.errors import AlreadyExists, Damaged, FileSystemError, Stale
+from gridfsmount.errors import AlreadyExists, Conflict, Damaged, FileSystemError, Stale
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
@@ -24,6 +27,8 @@ from gridfsmount.store.encoding import Document, content_key, encode_node
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.seam import is_duplicate
 from gridfsmount.store.tree import Tree
+
+_GIVEN_UP: Final = "the upload was idle for too long and was given up; put it again"
 
 _TRIES: Final = 10
 """A batch that meets others' names that often meets a fault, not a coincidence."""
@@ -92,9 +97,12 @@ class Bulk:
         """
         content = file.content
         if content is None or not self._leases.confirm(content.id):
-            raise Damaged(f"{file.path}: the upload was idle for too long and was given up")
+            raise Damaged(f"{file.path}: {_GIVEN_UP}")
         self._contents.publish(content, file.path)
         self._tree.insert(file.node)
+        if not self._leases.confirm(content.id):
+            self._take_back([file.node])
+            raise Damaged(f"{file.path}: {_GIVEN_UP}")
         self._leases.finish(content.id)
         if self._without_folder([file]):
             raise Stale(f"{file.path}: its folder was removed meanwhile")
@@ -149,6 +157,7 @@ class Bulk:
     def _publish_in_order(self, files: Sequence[NewFile]) -> set[Inode]:
         chunks, documents, _ = self._documents(files)
         written = {file.node.inode: file.content for file in files if file.content is not None}
+        contents = [content.id for content in written.values()]
         self._leases.take_many(
             [
                 (file.content.id, file.node.inode, file.node.names[0].name)
@@ -160,13 +169,17 @@ class Bulk:
             if chunks:
                 with self._seam.operation(f"write {len(files)} files"):
                     self._relaxed_chunks.insert_many(chunks, ordered=False)
-                    if not all(self._leases.confirm(content.id) for content in written.values()):
-                        raise Damaged("a batch was idle for too long and was given up")
+                if not self._leases.confirm_many(contents):
+                    raise Damaged(_GIVEN_UP)
+                with self._seam.operation(f"publish {len(documents)} contents"):
                     self._files.insert_many(documents, ordered=False)
             refused = self._tree.insert_many([file.node for file in files])
+            if not self._leases.confirm_many(contents):
+                self._take_back([file.node for file in files if file.node.inode not in refused])
+                raise Damaged(_GIVEN_UP)
         except FileSystemError:
-            for content in written.values():
-                self._leases.forsake(content.id)  # the sweep finds out what arrived
+            for each in contents:
+                self._leases.forsake(each)  # the sweep finds out what arrived
             raise
         for inode, content in written.items():
             if inode in refused:
@@ -175,6 +188,17 @@ class Bulk:
                 self._leases.finish(content.id)
         self._leases.release_finished()
         return refused
+
+    def _take_back(self, nodes: Sequence[Node]) -> None:
+        """Remove new nodes, since their contents may be gone, whoever changed them meanwhile."""
+        for node in nodes:
+            now: Node | None = node
+            while now is not None and now.content == node.content:
+                try:
+                    self._commits.remove(now)
+                    break
+                except Conflict:
+                    now = self._tree.get(node.inode)
 
     def _documents(
         self, files: Sequence[NewFile]

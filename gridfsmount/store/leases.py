@@ -6,6 +6,7 @@ that machines' clocks do not matter.
 """
 
 import logging
+import math
 import os
 import socket
 import time
@@ -40,6 +41,7 @@ class Leases:
 
     def take(self, content: ContentId, inode: Inode, name: str) -> None:
         """Announce that chunks of a new content will be written."""
+        began = _clock()
         with self._seam.operation(f"take the lease for {name}"):
             self._uploads.update_one(
                 {"_id": {"$eq": content_key(content)}},
@@ -55,12 +57,13 @@ class Leases:
                 },
                 upsert=True,
             )
-        self._confirmed[content] = _clock()
+        self._confirmed[content] = began
 
     def take_many(self, contents: Sequence[tuple[ContentId, Inode, str]]) -> None:
         """Announce that chunks of many new contents will be written."""
         if not contents:
             return
+        began = _clock()
         host, process = socket.gethostname(), os.getpid()
         claims = [
             UpdateOne(
@@ -81,25 +84,38 @@ class Leases:
         ]
         with self._seam.operation(f"take {len(claims)} leases"):
             self._uploads.bulk_write(claims, ordered=False)
-        now = _clock()
-        self._confirmed.update((content, now) for content, _, _ in contents)
+        self._confirmed.update((content, began) for content, _, _ in contents)
 
     def confirm(self, content: ContentId) -> bool:
         """Make sure of one lease; False when it expired and was swept away, with its chunks.
 
         One that the server confirmed a short while ago cannot have expired.
         """
-        confirmed = self._confirmed.get(content)
-        if confirmed is not None and _clock() - confirmed < self.seconds / 3:
+        return self.confirm_many([content])
+
+    def confirm_many(self, contents: Sequence[ContentId]) -> bool:
+        """Make sure of leases; False when any of them expired and was swept away."""
+        began = _clock()  # the server's time is later than that, however long the answer takes
+        doubtful = [
+            content
+            for content in contents
+            if began - self._confirmed.get(content, -math.inf) >= self.seconds / 3
+        ]
+        if not doubtful:
             return True
-        with self._seam.operation(f"confirm the lease of {content}"):
-            result = self._uploads.update_one(
+        renewals = [
+            UpdateOne(
                 {"_id": {"$eq": content_key(content)}, "mount": self._mount},
                 {"$currentDate": {"beat": True}},
             )
-        if result.matched_count == 1:
-            self._confirmed[content] = _clock()
-        return result.matched_count == 1
+            for content in doubtful
+        ]
+        with self._seam.operation(f"confirm {len(renewals)} leases"):
+            result = self._uploads.bulk_write(renewals, ordered=False)
+        if result.matched_count < len(renewals):
+            return False
+        self._confirmed.update((content, began) for content in doubtful)
+        return True
 
     def renew(self) -> None:
         """Renew the leases of what this mount is writing."""

@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from gridfsmount.checking.sweeping import Sweep, foresee, sweep
 from gridfsmount.core.model import FIRST_FREE_INODE, Content, Inode, Kind, Name, Node
 from gridfsmount.errors import Conflict, Damaged
+from gridfsmount.store.bulk import NewFile
+from gridfsmount.store.encoding import content_key
 from gridfsmount.store.lake import Lake
+from gridfsmount.transfer.uploading import whole_content
 from tests.store.lakes import CHUNK, Garden, at_once, bare, one_deployment, opened
 
 NOWHERE = 999_999
@@ -423,6 +426,75 @@ def test_a_writer_that_sleeps_beyond_its_lease_commits_whole_or_not_at_all(
         len(garden.read(each)) // CHUNK + 1
         for _, each in store.tree.page(version.inode, "", 1000).entries
     )
+
+
+@pytest.mark.parametrize("kind", ["a batch", "a large file"])
+def test_a_putter_that_sleeps_beyond_its_lease_leaves_files_whole_or_absent(
+    store: Lake, garden: Garden, any_uri: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = garden.version()
+    slept = 0.0
+    monkeypatch.setattr("gridfsmount.store.leases._clock", lambda: time.monotonic() + slept)
+    late = 0
+    with opened(any_uri) as other:
+        for at in itertools.count():
+
+            def sleep() -> None:
+                nonlocal slept
+                age_leases(other)
+                slept += 3600
+                sweep_all(other)
+
+            files = [
+                _new_file(store, version, f"{at}-{each}", f"{at} {each} ".encode() * 500 * each)
+                for each in range(3)
+            ]
+            if kind == "a large file":
+                files = files[-1:]
+                assert files[0].content is not None
+                store.leases.take(files[0].content.id, files[0].node.inode, "large")
+                store.contents.put_chunks(files[0].content.id, list(enumerate(files[0].chunks)))
+            failed = False
+            with interrupted(store, at, sleep) as happened:
+                try:
+                    if kind == "a batch":
+                        assert store.bulk.publish(files) == set()
+                    else:
+                        store.bulk.publish_uploaded(files[0])
+                except Damaged as error:
+                    assert "put it again" in str(error)  # noqa: PT017
+                    failed = True
+            late += failed
+            if failed and kind == "a large file":
+                assert files[0].content is not None
+                store.leases.forsake(files[0].content.id)  # as the putter does
+            for _ in range(3):
+                for file in files:
+                    node = store.tree.get(file.node.inode)
+                    assert (node is None) is failed
+                    if node is not None:
+                        assert garden.read(node) == b"".join(file.chunks)
+                sleep()
+            if not happened:
+                break
+    has_leases = kind == "a large file" or not store.connection.deployment.transactions
+    assert bool(late) is has_leases
+    assert late < at, "who sleeps when all is done was in time"
+    nodes = [node for _, node in store.tree.page(version.inode, "", 1000).entries]
+    contents = {content_key(node.content) for node in nodes if node.content is not None}
+    assert set(store.connection.collection("files").distinct("_id")) == contents
+    assert set(store.connection.collection("chunks").distinct("files_id")) == contents
+    for name in ("uploads", "trash"):
+        assert store.connection.collection(name).count_documents({}) == 0
+
+
+def _new_file(lake: Lake, folder: Node, name: str, data: bytes) -> NewFile:
+    node = bare(lake.tree.allocate(1)[0], (folder.inode, name), version=folder.version)
+    if not data:
+        return NewFile(node, f"datasets/test/v1/{name}")
+    content, chunks = whole_content(lake.contents.new_id(), data, CHUNK)
+    node = replace(node, content=content.id, size=content.length)
+    return NewFile(node, f"datasets/test/v1/{name}", content, tuple(chunks))
 
 
 @one_deployment
