@@ -11,7 +11,7 @@ from bson import ObjectId
 from benchmarks.comparison import Case, CaseBase, Figure
 from benchmarks.material import MIB, Material
 from benchmarks.rig import Document, Driver, Measurement, Rig, Stopwatch
-from gridfsmount.writing.writer import DIRTY_BYTES
+from gridfsmount.writing.flights import DIRTY_BYTES
 
 _LAKE: Final = "bench_write"
 _VERSION: Final = "datasets/bench/v1"

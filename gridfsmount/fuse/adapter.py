@@ -37,8 +37,9 @@ from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.errnos import FAULTS, errno_of
 from gridfsmount.fuse.kernel import forget_attributes
-from gridfsmount.vfs.files import Files, Opened
+from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.lake_tree import LakeTree
+from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.xattrs import DISK_CACHE, PID, decode_attribute
 
 log = logging.getLogger(__name__)

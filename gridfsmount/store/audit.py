@@ -29,7 +29,7 @@ from gridfsmount.store.encoding import (
     lake_metadata,
     whole_number,
 )
-from gridfsmount.store.tree import first_name
+from gridfsmount.store.naming import first_name
 
 log = logging.getLogger(__name__)
 

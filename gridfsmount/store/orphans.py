@@ -14,7 +14,8 @@ from gridfsmount.errors import Conflict
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
-from gridfsmount.store.tree import Tree, decode_leniently
+from gridfsmount.store.naming import decode_leniently
+from gridfsmount.store.tree import Tree
 
 log = logging.getLogger(__name__)
 

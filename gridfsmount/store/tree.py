@@ -5,11 +5,9 @@ A change of one document is atomic; callers that must not overwrite another's ch
 `gridfsmount.store.commits`.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import itemgetter
+from dataclasses import replace
 from typing import Any, Final
 
 from bson import Int64, ObjectId
@@ -29,8 +27,7 @@ from gridfsmount.store.encoding import (
     encode_xattrs,
     is_object_id,
 )
-
-log = logging.getLogger(__name__)
+from gridfsmount.store.naming import Page, decode_leniently, page_of, path_of
 
 NAMES_INDEX: Final = "names"
 """Unique over parent and name; listing a directory is a walk along it."""
@@ -39,15 +36,6 @@ GIVEN_UP: Final = 16
 """Contents that one node remembers it will never show: more writers do not die at once."""
 
 _DUPLICATE: Final = 11000
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of one directory, in the order of the names' code points."""
-
-    entries: tuple[tuple[str, Node], ...]
-    last: str | None
-    """Name to go on after; None at the end of the directory."""
 
 
 class Tree:
@@ -92,29 +80,7 @@ class Tree:
                 .limit(limit)
                 .batch_size(limit)
             )
-        # The index yields each document at its first name in the range. A document with several
-        # names here gives those up to the page's end now, the others on a later page.
-        firsts = [_first_name(each, parent, after) for each in documents]
-        # A hostile name that no query can hold is no place to go on from.
-        usable = [name for name in firsts if name > after and _is_utf8(name)]
-        last = usable[-1] if len(documents) == limit and usable else None
-        entries: list[tuple[str, Node]] = []
-        for first, document in zip(firsts, documents, strict=True):
-            node = decode_leniently(document)
-            if node is None or first == after:
-                continue
-            if len(node.names) == 1:
-                entries.append((first, node))
-                continue
-            entries.extend(
-                (each.name, node)
-                for each in node.names
-                if each.parent == parent
-                and each.name > after
-                and (last is None or each.name <= last)
-            )
-        entries.sort(key=itemgetter(0))  # a node with several names here has them out of order
-        return Page(tuple(entries), last)
+        return page_of(documents, parent, after, limit)
 
     def has_children(self, inode: Inode, session: ClientSession | None = None) -> bool:
         """Whether any name lies in the directory."""
@@ -174,7 +140,7 @@ class Tree:
         ]
         with self._seam.operation("find the paths of inodes"):
             documents = list(self._nodes.aggregate(pipeline))
-        found = {Inode(each["_id"]): _path(each) for each in documents}
+        found = {Inode(each["_id"]): path_of(each) for each in documents}
         return {inode: path for inode, path in found.items() if path is not None}
 
     def ancestors(self, inode: Inode) -> set[Inode]:
@@ -507,67 +473,6 @@ class Tree:
             return self._nodes.estimated_document_count()
 
 
-def first_name(document: Mapping[str, Any]) -> Name | None:
-    """The first name of a node, which may be malformed."""
-    names = document.get("names")
-    first = names[0] if isinstance(names, list) and names else None
-    if not isinstance(first, Mapping):
-        return None
-    parent, name = first.get("parent"), first.get("name")
-    return Name(Inode(parent), name) if isinstance(parent, int) and isinstance(name, str) else None
-
-
 def _named(name: Name) -> Document:
     # $elemMatch, so that both bounds of the index apply to the same element.
     return {"names": {"$elemMatch": encode_name(name)}}
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _first_name(document: Mapping[str, Any], parent: Inode, after: str) -> str:
-    """The name at which the index yields a document; `after` for one that is malformed."""
-    return min(_names_in(document, parent, after), default=after)
-
-
-def _names_in(document: Mapping[str, Any], parent: Inode, after: str) -> list[str]:
-    names = document.get("names", [])
-    if len(names) == 1 and names[0].__class__ is dict:  # a loop for each entry would be felt
-        name = names[0].get("name")
-        if not isinstance(name, str) or names[0].get("parent") != parent or name <= after:
-            return []
-        return [name]
-    return [
-        each["name"]
-        for each in names
-        if isinstance(each, Mapping)
-        and each.get("parent") == parent
-        and isinstance(each.get("name"), str)
-        and each["name"] > after
-    ]
-
-
-def decode_leniently(document: Mapping[str, Any]) -> Node | None:
-    """One malformed document must not make its whole directory unreadable."""
-    try:
-        return decode_node(document)
-    except Damaged as error:
-        log.error("left out: %s", error)
-        return None
-
-
-def _path(document: Mapping[str, Any]) -> str | None:
-    above = {each["_id"]: first_name(each) for each in document["above"]}
-    parts: list[str] = []
-    name = first_name(document)
-    while name is not None:
-        parts.append(name.name)
-        if name.parent == ROOT:
-            return "/".join(reversed(parts))
-        name = above.pop(name.parent, None)  # each once: a loop in the tree ends here
-    return None

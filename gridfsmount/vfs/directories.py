@@ -9,7 +9,8 @@ from gridfsmount.core.names import LATEST
 from gridfsmount.core.versions import newest
 from gridfsmount.errors import NotFound
 from gridfsmount.reading.folders import FolderAhead
-from gridfsmount.store.tree import Page, Tree
+from gridfsmount.store.naming import Page
+from gridfsmount.store.tree import Tree
 from gridfsmount.vfs.listing import Entry, Listing
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.removed import RemovedNodes

@@ -45,9 +45,10 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.store.commits import MAX_LINKS
 from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.directories import Directories
-from gridfsmount.vfs.files import Files, Opened
+from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.inodes import InodeNumbers
 from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields, without_set_id
+from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.removed import RemovedNodes

@@ -14,7 +14,8 @@ from operator import attrgetter, itemgetter
 from typing import Final
 
 from gridfsmount.core.model import Attributes, Inode, Name, Node
-from gridfsmount.store.tree import Page, Tree
+from gridfsmount.store.naming import Page
+from gridfsmount.store.tree import Tree
 from gridfsmount.vfs.recent import REMEMBER_SECONDS
 from gridfsmount.workers import Workers
 

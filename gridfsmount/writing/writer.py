@@ -12,7 +12,6 @@ raises, a commit tries once more.
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import trio
@@ -36,6 +35,7 @@ from gridfsmount.store.contents import Contents
 from gridfsmount.store.leases import Leases
 from gridfsmount.workers import Errands, Workers
 from gridfsmount.writing.digest import Digest, hash_chunks
+from gridfsmount.writing.flights import DirtyBudget, Finished, Flight
 from gridfsmount.writing.pages import Page
 
 log = logging.getLogger(__name__)
@@ -49,53 +49,11 @@ FLIGHTS: Final = 3
 WRITER_BYTES: Final = 16 << 20
 """Bytes that one writer keeps, those on their way among them, before writes wait."""
 
-DIRTY_BYTES: Final = 64 << 20
-"""Dirty bytes of all writers together; above, each keeps as little as it can."""
-
 CHUNKS_AT_ONCE: Final = 4096
 """Chunks that are looked at before other tasks get their turn."""
 
 ReadContent: TypeAlias = Callable[[Content, int, int], Awaitable[Bytes]]
 """Bytes of a content: content, offset, size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A content that is ready to be published."""
-
-    content: Content
-    pages: tuple[tuple[int, bytes], ...] = ()
-    """All of its chunks, when they go to the server together with the files document."""
-
-
-@dataclass(eq=False, slots=True)
-class Flight:
-    """Chunks on their way to the server."""
-
-    chunks: dict[int, bytes]
-    before: trio.Event | None
-    """When the flight before it was hashed: the digest takes chunks in their order."""
-    hashed: trio.Event = field(default_factory=trio.Event)
-    landed: trio.Event = field(default_factory=trio.Event)
-
-
-class DirtyBudget:
-    """How many dirty bytes all writers of a mount hold."""
-
-    def __init__(self, limit: int = DIRTY_BYTES) -> None:
-        """Start at zero of `limit` bytes."""
-        self.limit = limit
-        self.used = 0
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether writers should give back what they can."""
-        return self.used > self.limit
-
-    @property
-    def far_exceeded(self) -> bool:
-        """Whether even the pages that are being filled must go, to be fetched back later."""
-        return self.used > 2 * self.limit
 
 
 class ChunkedWriter:

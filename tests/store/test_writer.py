@@ -26,7 +26,8 @@ from gridfsmount.store.encoding import content_id, content_key
 from gridfsmount.store.lake import Lake
 from gridfsmount.workers import Errands, Workers
 from gridfsmount.writing import writer as module
-from gridfsmount.writing.writer import ChunkedWriter, DirtyBudget
+from gridfsmount.writing.flights import DirtyBudget
+from gridfsmount.writing.writer import ChunkedWriter
 from tests.store.lakes import Garden, one_deployment, raw
 
 pytestmark = one_deployment

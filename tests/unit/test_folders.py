@@ -36,7 +36,8 @@ from gridfsmount.reading.folders import (
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
 from gridfsmount.store.contents import Contents
-from gridfsmount.store.tree import Page, Tree
+from gridfsmount.store.naming import Page
+from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Errands, Workers
 
 PATIENCE = 10.0
