@@ -38,8 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {seed}, journals and logs in {folder}", flush=True)
     report = Torture(folder, seed, options.minutes * 60).run()
     print(f"seed {seed}: {report}")
-    for each in report.violations:
-        print(each)
     if report.violations:
         print(f"what the sessions left is in {folder}")
         return 1
@@ -76,6 +74,8 @@ class Torture:
                 if time.monotonic() >= self._end or session.report.violations:
                     break
             session.finish()
+        for violation in session.report.violations:
+            print(f"session {number}: {violation}", flush=True)
         self._report.add(session.report)
         if not session.report.violations:
             shutil.rmtree(folder)

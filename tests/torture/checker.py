@@ -9,6 +9,7 @@ file in part.
 import enum
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ from tests.torture.journal import Operation
 LAG_SECONDS: Final = 0.5
 """What the server acknowledged without its journal is safe from a kill after that: it writes the
 journal every 0.1 s."""
+
+RECOVERY_SECONDS: Final = 15.0
+"""For a mount to find out that its server is back, on a machine that does much else."""
+
+POLL_SECONDS: Final = 0.2
 
 Seen: TypeAlias = bytes | str | None
 """What a path leads to: bytes, FOLDER, or nothing; any other string says why it cannot be read."""
@@ -125,14 +131,19 @@ class Folder:
     def look(self, path: str) -> Seen:
         """What a path leads to."""
         at = self.root / path
-        try:
-            if at.is_dir():
-                return FOLDER
-            return at.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            return f"unreadable ({error.strerror})"
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            try:
+                if at.is_dir():
+                    return FOLDER
+                return at.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                # The mount may still take the server for dead: what is damaged stays so.
+                if time.monotonic() > deadline:
+                    return f"unreadable ({error.strerror})"
+                time.sleep(POLL_SECONDS)
 
     def check(self, belief: Belief) -> Iterator[Violation]:
         """Everything: states, names that nobody made, digests."""
