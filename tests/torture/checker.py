@@ -23,9 +23,9 @@ from tests.torture import contents
 from tests.torture.belief import FOLDER, Belief, State, World
 from tests.torture.journal import Operation
 
-LAG_SECONDS: Final = 0.5
+LAG_SECONDS: Final = 2.0
 """What the server acknowledged without its journal is safe from a kill after that: it writes the
-journal every 0.1 s."""
+journal every 0.1 s, as fast as a busy disk lets it."""
 
 RECOVERY_SECONDS: Final = 15.0
 """For a mount to find out that its server is back, on a machine that does much else."""
