@@ -476,6 +476,8 @@ class Files:
             return
         if file.unlinked and file.handles > 1:
             return  # readers of the unlinked file still need it
+        if file.dirty or file.failure is not None:
+            self._pages.forget(file.node.inode)
         file.writer, file.dirty, file.failure = None, False, None
         writer.drop_pages()
         target = writer.target

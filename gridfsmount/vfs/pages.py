@@ -37,6 +37,10 @@ class KernelPages:
         if len(self._contents) > INODES:
             self._contents.popitem(last=False)
 
+    def forget(self, inode: Inode) -> None:
+        """They may be of nothing: what was written to them was not committed."""
+        self._contents.pop(inode, None)
+
     def bypassed(self, inode: Inode) -> bool:
         """Whether new handles must not use them."""
         return inode in self._outdated

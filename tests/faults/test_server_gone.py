@@ -123,6 +123,26 @@ def test_what_could_not_be_committed_can_be_committed_later(
         assert_alive(mount)
 
 
+def test_after_a_close_that_fails_no_page_of_what_was_written_is_left(
+    server: Mongod, uri: str, tmp_path: Path
+) -> None:
+    with mounted(uri, tmp_path, *OPTIONS) as mount:
+        path = mount.version() / "file"
+        old = os.urandom(3 * 4096)
+        path.write_bytes(old)
+        assert path.read_bytes() == old
+        descriptor = os.open(path, os.O_WRONLY)
+        os.pwrite(descriptor, b"new" * 1000, 4096)  # as long as before, and nobody looks meanwhile
+
+        server.kill()
+        assert errno_of(lambda: os.close(descriptor)) == errno.EIO
+        server.start()
+
+        eventually(lambda: recovered(path, old), "the old content")
+        assert path.read_bytes() == old
+        assert_alive(mount)
+
+
 def test_a_close_that_fails_gives_up_what_was_written(
     server: Mongod, uri: str, tmp_path: Path
 ) -> None:

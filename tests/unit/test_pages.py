@@ -133,3 +133,12 @@ def test_pages_are_never_kept_for_a_content_that_others_filled(
                 outdated.pop(0)
                 pages.release(FILE)
         filled |= {each.content for each in outdated}
+
+
+def test_pages_of_what_was_not_committed_are_of_nothing() -> None:
+    pages = KernelPages()
+    pages.note(FILE, OLD)
+    pages.forget(FILE)
+    assert not pages.are_of(FILE, OLD)
+    pages.forget(OTHER)
+    assert not pages.are_of(OTHER, None)
