@@ -254,10 +254,7 @@ class Commits:
         the server has not seen yet must not succeed any more.
         """
         self._leases.forsake(content)
-        inode = self._leases.inode_of(content)
-        if inode is not None:
-            self._tree.give_up(inode, content)
-        if not self._tree.shows(content):
+        if not self._shows_for_good(content):
             self._contents.erase(content)
         self._leases.finish(content)
 
@@ -271,10 +268,7 @@ class Commits:
         """
         erased = 0
         for content in self._leases.seize_expired(patiently=patiently):
-            inode = self._leases.inode_of(content)
-            if inode is not None:
-                self._tree.give_up(inode, content)
-            if self._tree.shows(content) or self._trash.holds(content):
+            if self._shows_for_good(content) or self._trash.holds(content):
                 self._leases.finish(content)
                 continue
             self._contents.erase(content)
@@ -290,6 +284,13 @@ class Commits:
         for node, homes in self._tree.parked():
             if only is None or node.inode in only:
                 self._insist(node, partial(self._put_back, homes))
+
+    def _shows_for_good(self, content: ContentId) -> bool:
+        """Whether a node shows a leased content; if none does, its file never will."""
+        inode = self._leases.inode_of(content)
+        if inode is not None:
+            self._tree.give_up(inode, content)
+        return self._tree.shows(content)
 
     @property
     def unfinished(self) -> bool:

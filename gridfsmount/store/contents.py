@@ -237,12 +237,7 @@ class Contents:
         if not ranges:
             return
         pipeline: list[Document] = [
-            {
-                "$match": {
-                    "files_id": {"$eq": content_key(source)},
-                    "$or": [{"n": {"$gte": first, "$lt": past}} for first, past in ranges],
-                }
-            },
+            {"$match": _in_ranges(source, ranges)},
             {"$set": {"files_id": {"$literal": content_key(target)}, "n": {"$toInt": "$n"}}},
             {"$unset": "_id"},
             {
@@ -260,12 +255,8 @@ class Contents:
             lambda: self._chunks.aggregate(pipeline).close(),
             factor=20,
         )
-        copied = {
-            "files_id": {"$eq": content_key(target)},
-            "$or": [{"n": {"$gte": first, "$lt": past}} for first, past in ranges],
-        }
         with self._seam.operation(f"count the copied chunks of content {source}"):
-            count = self._chunks.count_documents(copied)
+            count = self._chunks.count_documents(_in_ranges(target, ranges))
         if count != sum(past - first for first, past in ranges):
             raise Damaged(f"content {source}: chunks to be copied are missing: write all anew")
 
@@ -401,6 +392,14 @@ def _keys(contents: Iterable[ContentId]) -> list[Any]:
     """The `_id`s for `$in`, where a regular expression would be a pattern and not a value."""
     keys = (content_key(each) for each in contents)
     return [key for key in keys if not isinstance(key, (bson.Regex, re.Pattern))]
+
+
+def _in_ranges(content: ContentId, ranges: Sequence[tuple[int, int]]) -> Document:
+    """The query for a content's chunks in these ranges, `(first, past the last)`."""
+    return {
+        "files_id": {"$eq": content_key(content)},
+        "$or": [{"n": {"$gte": first, "$lt": past}} for first, past in ranges],
+    }
 
 
 def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> list[Document]:

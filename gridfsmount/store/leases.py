@@ -41,23 +41,7 @@ class Leases:
 
     def take(self, content: ContentId, inode: Inode, name: str) -> None:
         """Announce that chunks of a new content will be written."""
-        began = _clock()
-        with self._seam.operation(f"take the lease for {name}"):
-            self._uploads.update_one(
-                {"_id": {"$eq": content_key(content)}},
-                {
-                    "$set": {
-                        "mount": self._mount,
-                        "host": socket.gethostname(),
-                        "pid": os.getpid(),
-                        "inode": Int64(inode),
-                        "name": name,
-                    },
-                    "$currentDate": {"beat": True},
-                },
-                upsert=True,
-            )
-        self._confirmed[content] = began
+        self.take_many([(content, inode, name)])
 
     def take_many(self, contents: Sequence[tuple[ContentId, Inode, str]]) -> None:
         """Announce that chunks of many new contents will be written."""
@@ -82,7 +66,8 @@ class Leases:
             )
             for content, inode, name in contents
         ]
-        with self._seam.operation(f"take {len(claims)} leases"):
+        rest = f" and {len(claims) - 1} more" if len(claims) > 1 else ""
+        with self._seam.operation(f"take the lease for {contents[0][2]}{rest}"):
             self._uploads.bulk_write(claims, ordered=False)
         self._confirmed.update((content, began) for content, _, _ in contents)
 
