@@ -1,5 +1,6 @@
 """A MongoDB server for tests: real, on a loopback port, and easy to break and to mend."""
 
+import abc
 import base64
 import os
 import secrets
@@ -33,7 +34,35 @@ EXIT_NET_ERROR = 48  # mongod's exit code when its port is taken
 ALREADY_INITIALIZED = 23
 
 
-class Mongod:
+class Started(abc.ABC):
+    """What runs for as long as a block: a context manager of `start` and `close`."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Return once it runs."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End it, however far its start came."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Mongod(Started):
     """One mongod with its data in a temporary directory, both gone after `close`.
 
     A context manager. In between it may be killed, stopped, paused and restarted at will: its
@@ -135,22 +164,6 @@ class Mongod:
             self.kill()
         if self._is_temporary:
             shutil.rmtree(self.directory)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process, "it is not running"

@@ -8,13 +8,12 @@ be held up or frozen for as long as a test likes, and the majority is the primar
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure
 
-from tests.mongod import POLL_SECONDS, REPLICA_SET, START_SECONDS, Mongod
+from tests.mongod import POLL_SECONDS, REPLICA_SET, START_SECONDS, Mongod, Started
 from tests.mounting import eventually
 
 ANSWER_SECONDS = 10.0
@@ -45,7 +44,7 @@ class Member(Mongod):
         )
 
 
-class ReplicaSet:
+class ReplicaSet(Started):
     """One primary and two secondaries, gone after `close`. A context manager.
 
     Attributes:
@@ -118,29 +117,13 @@ class ReplicaSet:
             for member in (self.primary, *self.secondaries):
                 stack.callback(member.close)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @staticmethod
     def _states(client: MongoClient[dict[str, Any]]) -> list[str]:
         status = client.admin.command("replSetGetStatus")
         return [member["stateStr"] for member in status["members"]]
 
 
-class VotingReplicaSet:
+class VotingReplicaSet(Started):
     """Three members that elect their primary, gone after `close`. A context manager.
 
     Attributes:
@@ -202,22 +185,6 @@ class VotingReplicaSet:
         with ExitStack() as stack:
             for member in self.members:
                 stack.callback(member.close)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _find_primary(self) -> Member | None:
         return next((each for each in self.members if self._state(each) == "PRIMARY"), None)
