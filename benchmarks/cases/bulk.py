@@ -6,14 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
+from benchmarks.cases.writes import NEW_LAKE, VERSION, WriteBase, WriteLarge
 from benchmarks.comparison import Case, CaseBase
 from benchmarks.material import LAKE, MIB, Material
 from benchmarks.rig import Driver, Measurement, Rig, Stopwatch
-
-_LAKE: Final = "bench_put"
-_VERSION: Final = "datasets/bench/v1"
 
 
 def _run(*arguments: str | Path) -> None:
@@ -22,12 +19,12 @@ def _run(*arguments: str | Path) -> None:
     )
 
 
-class PutBase(CaseBase):
+class PutBase(WriteBase):
     """Puts something into a new lake, against uploads with the same durability."""
 
     def prepare(self) -> None:
         """Remove what an earlier attempt left, and make what is put."""
-        self._rig.drop(_LAKE)
+        super().prepare()
         _ = self.source
 
     @property
@@ -35,31 +32,14 @@ class PutBase(CaseBase):
         """What is put."""
         raise NotImplementedError
 
-    def upload(self, driver: Driver) -> None:
-        """Write it with the driver."""
-        raise NotImplementedError
-
-    def reference(self) -> Measurement:
-        """Upload it, acknowledged by the majority and journaled."""
-        with self._rig.driver(_LAKE) as driver:
-            driver.bucket.upload_from_stream("first", b"")  # makes the indexes
-            with Stopwatch() as watch:
-                self.upload(driver)
-        self._clear()
-        return watch.result
-
     def mount(self) -> Measurement:
         """Put it."""
-        with self._rig.mount(_LAKE):
+        with self._rig.mount(NEW_LAKE):
             pass  # makes the lake, as the driver's first upload does
         with Stopwatch() as watch:
-            _run("put", self.source, f"{_VERSION}/", "--uri", self._rig.uri(_LAKE))
+            _run("put", self.source, f"{VERSION}/", "--uri", self._rig.uri(NEW_LAKE))
         self._clear()
         return watch.result
-
-    def _clear(self) -> None:
-        self._rig.drop(_LAKE)
-        self._rig.settle()
 
 
 class PutSmall(PutBase):
@@ -84,30 +64,18 @@ class PutSmall(PutBase):
         """Write them one by one."""
         for path in sorted(self.source.iterdir()):
             with path.open("rb") as file:
-                driver.bucket.upload_from_stream(f"{_VERSION}/{path.name}", file)
+                driver.bucket.upload_from_stream(f"{VERSION}/{path.name}", file)
 
 
-class PutLarge(PutBase):
+class PutLarge(PutBase, WriteLarge):
     """The large file."""
 
     name = "put large file"
-    unit = "MiB"
-    target = 1.5
-
-    @property
-    def amount(self) -> float:
-        """All of it."""
-        return self._sizes.large / MIB
 
     @property
     def source(self) -> Path:
         """The file."""
         return self._material.large
-
-    def upload(self, driver: Driver) -> None:
-        """Write it."""
-        with self.source.open("rb") as file:
-            driver.bucket.upload_from_stream(f"{_VERSION}/large.bin", file)
 
 
 class GetLarge(CaseBase):

@@ -13,8 +13,8 @@ from benchmarks.material import MIB, Material
 from benchmarks.rig import Document, Driver, Measurement, Rig, Stopwatch
 from gridfsmount.writing.flights import DIRTY_BYTES
 
-_LAKE: Final = "bench_write"
-_VERSION: Final = "datasets/bench/v1"
+NEW_LAKE: Final = "bench_write"
+VERSION: Final = "datasets/bench/v1"
 
 _AT_ONCE: Final = 8
 """Programs that copy small files side by side."""
@@ -28,7 +28,7 @@ class WriteBase(CaseBase):
 
     def prepare(self) -> None:
         """Remove what an earlier attempt left."""
-        self._rig.drop(_LAKE)
+        self._rig.drop(NEW_LAKE)
 
     def upload(self, driver: Driver) -> None:
         """Write it with the driver."""
@@ -44,7 +44,7 @@ class WriteBase(CaseBase):
 
     def reference(self) -> Measurement:
         """Upload it, acknowledged by the majority and journaled."""
-        with self._rig.driver(_LAKE) as driver:
+        with self._rig.driver(NEW_LAKE) as driver:
             driver.bucket.upload_from_stream("first", b"")  # makes the indexes
             with Stopwatch() as watch:
                 self.upload(driver)
@@ -53,15 +53,15 @@ class WriteBase(CaseBase):
 
     def mount(self) -> Measurement:
         """Copy it."""
-        with self._rig.mount(_LAKE) as mount:
-            target = mount.version(_VERSION)
+        with self._rig.mount(NEW_LAKE) as mount:
+            target = mount.version(VERSION)
             with Stopwatch(mount.pid) as watch:
                 self.copy(target)
         self._clear()
         return watch.result
 
     def _clear(self) -> None:
-        self._rig.drop(_LAKE)
+        self._rig.drop(NEW_LAKE)
         self._rig.settle()
 
 
@@ -80,7 +80,7 @@ class WriteLarge(WriteBase):
     def upload(self, driver: Driver) -> None:
         """Write it with the driver."""
         with self._material.large.open("rb") as source:
-            driver.bucket.upload_from_stream(f"{_VERSION}/large.bin", source)
+            driver.bucket.upload_from_stream(f"{VERSION}/large.bin", source)
 
     def command(self) -> list[str]:
         """What copies it."""
@@ -104,7 +104,7 @@ class WriteParts(WriteBase):
 
         def one(path: Path) -> None:
             with path.open("rb") as source:
-                driver.bucket.upload_from_stream(f"{_VERSION}/{path.name}", source)
+                driver.bucket.upload_from_stream(f"{VERSION}/{path.name}", source)
 
         with ThreadPoolExecutor(len(self._material.part_files)) as threads:
             list(threads.map(one, self._material.part_files))
@@ -129,7 +129,7 @@ class WriteSmall(WriteBase):
     def upload(self, driver: Driver) -> None:
         """Write them one by one."""
         for path in sorted(self._material.small.iterdir()):
-            driver.bucket.upload_from_stream(f"{_VERSION}/{path.name}", path.read_bytes())
+            driver.bucket.upload_from_stream(f"{VERSION}/{path.name}", path.read_bytes())
 
     def command(self) -> list[str]:
         """What copies them."""
@@ -168,15 +168,15 @@ class Append(CaseBase):
 
     def prepare(self) -> None:
         """Write the file."""
-        self._rig.drop(_LAKE)
-        with self._rig.mount(_LAKE) as mount:
-            subprocess.run(["cp", self._material.large, mount.version(_VERSION)], check=True)
+        self._rig.drop(NEW_LAKE)
+        with self._rig.mount(NEW_LAKE) as mount:
+            subprocess.run(["cp", self._material.large, mount.version(VERSION)], check=True)
         self._rig.settle()
 
     def reference(self) -> Measurement:
         """Copy its chunks."""
-        with self._rig.driver(_LAKE) as driver:
-            content = driver.content_of(f"{_VERSION}/{self._material.large.name}")
+        with self._rig.driver(NEW_LAKE) as driver:
+            content = driver.content_of(f"{VERSION}/{self._material.large.name}")
             copy = ObjectId()
             pipeline: list[Document] = [
                 {"$match": {"files_id": content}},
@@ -192,8 +192,8 @@ class Append(CaseBase):
 
     def mount(self) -> Measurement:
         """Append, and close."""
-        with self._rig.mount(_LAKE) as mount:
-            path = mount.path / _VERSION / self._material.large.name
+        with self._rig.mount(NEW_LAKE) as mount:
+            path = mount.path / VERSION / self._material.large.name
             with Stopwatch(mount.pid) as watch, path.open("ab") as file:
                 file.write(bytes(MIB))
         self._rig.settle()
