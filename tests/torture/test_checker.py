@@ -12,7 +12,7 @@ from tests.faults.lakes import Lake
 from tests.mounting import Mounted
 from tests.torture import contents
 from tests.torture.belief import Belief, Step
-from tests.torture.checker import Drivers, Fault, Folder, leftovers, quiet_paths
+from tests.torture.checker import LAG_SECONDS, Drivers, Fault, Folder, leftovers, quiet_paths
 from tests.torture.contents import EMPTY
 from tests.torture.journal import Operation
 
@@ -90,8 +90,8 @@ def test_a_path_is_quiet_unless_the_server_died_soon_after_an_operation_on_it() 
     operation = Operation(0, 1, "write", (Step({"file": CONTENT}),), 10.0, 11.0, "done")
 
     assert quiet_paths(belief, [operation], []) == {"file"}
-    assert quiet_paths(belief, [operation], [9.9, 12.0]) == {"file"}
+    assert quiet_paths(belief, [operation], [9.9, 11.1 + LAG_SECONDS]) == {"file"}
     assert quiet_paths(belief, [operation], [10.5]) == set()
-    assert quiet_paths(belief, [operation], [11.1]) == set()
+    assert quiet_paths(belief, [operation], [10.9 + LAG_SECONDS]) == set()
     operation.outcome = "failed"
     assert quiet_paths(belief, [operation], []) == set()
