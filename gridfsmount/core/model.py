@@ -96,6 +96,66 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """What was said and counted when a version was sealed."""
+
+    at_ns: int
+    """Of the server's clock, in nanoseconds since 1970."""
+    by: str
+    """Who did, as in "ana@gpu1"."""
+    message: str
+    files: int
+    bytes: int
+    digest: str
+    """SHA-256 of the version's manifest, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """An attempt to seal a version that is under way: nothing in it changes meanwhile."""
+
+    attempt: str
+    by: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A version that another came from."""
+
+    version: Inode
+    path: str
+    """As it was then, as in datasets/mnist/v1."""
+    digest: str = ""
+    """In hex; empty when it was a draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a version was made from: the data that a model was trained on."""
+
+    origin: Origin
+    note: str
+    by: str
+    at_ns: int
+    """Of the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a version as a whole."""
+
+    by: str = ""
+    """Who made it; empty when that was not noted."""
+    seal: Seal | None = None
+    sealing: Sealing | None = None
+    parent: Origin | None = None
+    """What it was forked from."""
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One document of `fs.tree`: a file, a directory, or another named thing."""
 
@@ -121,6 +181,10 @@ class Node:
     """Of a version; None for everything else."""
     created_ns: int = 0
     """When a version was made; 0 for everything else."""
+    record: Record | None = None
+    """Of a version; None for everything else."""
+    frozen: str = ""
+    """The attempt to seal its version from which on it cannot change; empty while it can."""
     rev: int = 0
     """Grows with every change of the document."""
 

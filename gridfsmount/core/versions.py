@@ -16,4 +16,5 @@ def newest(nodes: Iterable[Node]) -> Node | None:
 
 def _age(node: Node) -> tuple[bool, int, int]:
     # The inode number decides between two of one instant, everywhere alike.
-    return node.state is State.SEALED, node.created_ns, node.inode
+    seal = None if node.record is None else node.record.seal
+    return node.state is State.SEALED, node.created_ns if seal is None else seal.at_ns, node.inode

@@ -10,9 +10,8 @@ import functools
 import logging
 import os
 import stat
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 import pyfuse3
@@ -40,7 +39,7 @@ from gridfsmount.fuse.kernel import forget_attributes
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.open_files import Opened
-from gridfsmount.vfs.xattrs import DISK_CACHE, PID, decode_attribute
+from gridfsmount.vfs.xattrs import PID, decode_attribute
 
 log = logging.getLogger(__name__)
 
@@ -104,13 +103,17 @@ class LakeOperations(pyfuse3.Operations):
     enable_writeback_cache = False
     """Other machines see a commit at close: the kernel must not hold writes back after it."""
 
-    def __init__(self, tree: LakeTree, files: Files, disk_cache: Path | None) -> None:
-        """Answer from `tree` and `files`; `disk_cache` is what the root tells of the mount."""
+    def __init__(
+        self, tree: LakeTree, files: Files, facts: Mapping[str, bytes], secrets: Mapping[str, bytes]
+    ) -> None:
+        """Answer from `tree` and `files`.
+
+        `facts` are extended attributes of the root that tell about the mount; `secrets` as well,
+        but only to root and to the user whose mount it is.
+        """
         super().__init__()
-        self._facts = {PID: str(os.getpid()).encode()}
-        """Extended attributes of the root that tell about the mount."""
-        if disk_cache is not None:
-            self._facts[DISK_CACHE] = os.fsencode(disk_cache)
+        self._facts = {PID: str(os.getpid()).encode(), **facts}
+        self._secrets = secrets
         self._tree = tree
         self._files = files
 
@@ -348,6 +351,10 @@ class LakeOperations(pyfuse3.Operations):
         text = decode_attribute(name)
         if inode == ROOT and text in self._facts:
             return self._facts[text]
+        if inode == ROOT and text in self._secrets:
+            if ctx.uid not in (0, os.geteuid()):
+                raise FUSEError(errno.EACCES)
+            return self._secrets[text]
         return await self._tree.get_attribute(Inode(inode), text)
 
     @_answer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gridfsmount.errors import MountError
-from gridfsmount.vfs.xattrs import DISK_CACHE, PID
+from gridfsmount.vfs.xattrs import ADDRESS, BUCKET, DISK_CACHE, PID
 
 FILE_SYSTEM: Final = "fuse.gridfsmount"
 
@@ -76,6 +76,24 @@ def disk_cache_of(mountpoint: Path) -> Path:
                 f"the mount on {mountpoint} has no disk cache: mount it with --disk-cache DIR"
             ) from error
         raise MountError(f"the mount on {mountpoint} does not answer: {error.strerror}") from error
+
+
+def lake_of(mountpoint: Path) -> tuple[str, str]:
+    """The address of the lake that is mounted there, with its password, and its bucket.
+
+    Raises:
+        MountError: it does not answer, or not to this user.
+    """
+    try:
+        address, bucket = (os.getxattr(mountpoint, each).decode() for each in (ADDRESS, BUCKET))
+    except OSError as error:
+        if error.errno == errno.EACCES:
+            raise MountError(
+                f"the mount on {mountpoint} tells its lake's address only to root and to the user "
+                "who mounted it: give the address (--uri, --uri-file) or a configuration file"
+            ) from error
+        raise MountError(f"the mount on {mountpoint} does not answer: {error.strerror}") from error
+    return address, bucket
 
 
 def unmount(mountpoint: Path) -> None:

@@ -32,6 +32,7 @@ from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
+from gridfsmount.vfs.xattrs import ADDRESS, BUCKET, DISK_CACHE
 from gridfsmount.workers import Errands, Workers
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         tune_runtime()
         with _disk_cache(options, lake) as disk:
             try:
-                trio.run(_serve, options, lake, disk, read_only, ready)
+                trio.run(_serve, options, uri, lake, disk, read_only, ready)
             except BaseExceptionGroup as group:
                 raise _only(group) from group
         log.info("unmounted %s", options.mountpoint)
@@ -122,6 +123,7 @@ def _open(options: MountOptions, connection: Connection) -> Lake:
 
 async def _serve(
     options: MountOptions,
+    uri: str,
     lake: Lake,
     disk: DiskCache | None,
     read_only: bool,
@@ -160,7 +162,7 @@ async def _serve(
         )
         tree = LakeTree(lake, workers, files, folders, recent, presentation)
         session.open_session(
-            LakeOperations(tree, files, options.disk_cache),
+            LakeOperations(tree, files, _facts(options), {ADDRESS: uri.encode()}),
             options.mountpoint,
             name=str(lake.connection.deployment),
             read_only=read_only,
@@ -184,6 +186,14 @@ async def _serve(
             with trio.move_on_after(FAREWELL_SECONDS, shield=True):
                 await janitor.tidy()
         nursery.cancel_scope.cancel()
+
+
+def _facts(options: MountOptions) -> dict[str, bytes]:
+    """What the root's extended attributes tell everybody about the mount."""
+    facts = {BUCKET: options.bucket.encode()}
+    if options.disk_cache is not None:
+        facts[DISK_CACHE] = os.fsencode(options.disk_cache)
+    return facts
 
 
 async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ Safe to call from several threads.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,14 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from gridfsmount.core.model import Content, Inode, Node
-from gridfsmount.errors import AlreadyExists, Conflict, Damaged, FileSystemError, Stale
+from gridfsmount.errors import (
+    AlreadyExists,
+    Conflict,
+    Damaged,
+    FileSystemError,
+    ReadOnly,
+    Stale,
+)
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
@@ -92,7 +100,7 @@ class Bulk:
 
         Raises:
             AlreadyExists: the name was taken; the content is published and the lease still held.
-            Stale: the folder is gone, and the file with it.
+            Stale: the folder is gone or sealed, and the file is not in it.
             Damaged: the lease expired, and the chunks were swept away.
         """
         content = file.content
@@ -105,7 +113,7 @@ class Bulk:
             raise Damaged(f"{file.path}: {_GIVEN_UP}")
         self._leases.finish(content.id)
         if self._without_folder([file]):
-            raise Stale(f"{file.path}: its folder was removed meanwhile")
+            raise Stale(f"{file.path}: its folder was removed or sealed meanwhile")
 
     def measure(self, path: str) -> tuple[int, int]:
         """Number and bytes of the contents at and below a path, by their filenames."""
@@ -227,10 +235,15 @@ class Bulk:
         return taken
 
     def _without_folder(self, files: Sequence[NewFile]) -> set[Inode]:
-        """Take back those whose folder was removed meanwhile: who removed it may not know them."""
+        """Take back those whose folder was removed or sealed meanwhile.
+
+        Who did may not know them; those that were sealed with it stay.
+        """
         folders = {file.node.parent for file in files}
-        missing = folders - self._tree.existing(list(folders))
-        lost = [file.node for file in files if file.node.parent in missing]
-        for node in lost:
-            self._commits.unlink(node, node.names[0])
-        return {node.inode for node in lost}
+        closed = folders - self._tree.open_folders(list(folders))
+        lost = set()
+        for node in (file.node for file in files if file.node.parent in closed):
+            with suppress(ReadOnly):
+                self._commits.unlink(node, node.names[0])
+                lost.add(node.inode)
+        return lost

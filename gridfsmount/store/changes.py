@@ -29,7 +29,14 @@ WATCH_SECONDS: Final = 5.0
 _UPDATED: Final = "$updateDescription.updatedFields"
 
 _PIPELINE: Final[list[Document]] = [
-    {"$match": {"operationType": {"$in": ["update", "replace", "delete"]}}},
+    {
+        "$match": {
+            "operationType": {"$in": ["update", "replace", "delete"]},
+            # Nothing is seen of that: the version tells, once, what holds for all nodes in it.
+            "updateDescription.updatedFields.frozen": {"$exists": False},
+            "updateDescription.removedFields": {"$ne": "frozen"},
+        }
+    },
     {
         "$project": {
             "operationType": 1,
@@ -55,6 +62,8 @@ class NodeChange:
     """Its names are others now: one more, one less, or another."""
     sealed: bool = False
     """It is a version, and sealed from now on."""
+    sealing: bool = False
+    """It is a version that somebody is about to seal."""
 
 
 class Changes:
@@ -125,4 +134,5 @@ def decode_change(event: Document) -> NodeChange | None:
         # An element of an array comes as `names.0`; a replaced document may have any.
         renamed=kind == "replace" or any(each.split(".")[0] == "names" for each in fields),
         sealed=event.get("state") == State.SEALED.value,
+        sealing="sealing" in fields,
     )

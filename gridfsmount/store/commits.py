@@ -27,6 +27,7 @@ from gridfsmount.errors import (
     FileSystemError,
     LakeError,
     NotFound,
+    ReadOnly,
     Stale,
     StoreUnavailable,
 )
@@ -72,11 +73,11 @@ class Commits:
         Raises:
             AlreadyExists: the name is taken.
             NotFound: the directory was removed meanwhile.
+            ReadOnly: its version was sealed meanwhile.
             Conflict, Damaged: the content was erased meanwhile.
         """
-        if not self._tree.insert_below(node):
-            self._tree.discard(node.inode)
-            raise Stale(f"inode {node.parent}")
+        if not self._tree.insert_below(node) and self._tree.discard(node.inode):
+            raise self._tree.refusal(node.parent, Stale(f"inode {node.parent}"))
         if node.content is not None:
             try:
                 self._trash.keep(node.content)
@@ -87,9 +88,8 @@ class Commits:
     def add_link(self, node: Node, name: Name) -> Node:
         """Give a file one more name."""
         linked = self._tree.set_names(node, (*node.names, name), time.time_ns())
-        if name.parent not in self._tree.existing([name.parent]):
-            self._tree.set_names(linked, node.names, time.time_ns())
-            raise Stale(f"inode {name.parent}")
+        if not self._tree.open_folders([name.parent]):
+            self._take_back(linked, node.names, node.version, name.parent)
         return linked
 
     def unlink(self, node: Node, name: Name) -> Node | None:
@@ -135,6 +135,7 @@ class Commits:
             Conflict, AlreadyExists: something changed meanwhile; look again.
             DirectoryNotEmpty: `target` is a directory with entries.
             NotFound: the new directory was removed meanwhile.
+            ReadOnly: its version was sealed meanwhile.
         """
         old_path = self._path(old) if node.kind is Kind.DIRECTORY else ""
         names = tuple(new if each == old else each for each in node.names)
@@ -144,10 +145,9 @@ class Commits:
         else:
             renamed = self._replace(node, names, new, target, version, now)
         folder = self._tree.path(new.parent)
-        if folder is None:
-            self._tree.set_names(renamed, node.names, now, version=node.version)
-            raise Stale(f"inode {new.parent}")
-        if renamed.names[0] == new:
+        if folder is None or (version is not None and not self._tree.open_folders([new.parent])):
+            self._take_back(renamed, node.names, node.version, new.parent)
+        if renamed.names[0] == new and folder is not None:
             self._tell(renamed, old_path, f"{folder}/{new.name}")
         return renamed
 
@@ -319,6 +319,22 @@ class Commits:
         except Conflict:
             mine.discard(node.inode)  # if it is aside, it is another's, who is not through yet
             raise
+
+    def _take_back(
+        self, node: Node, names: Sequence[Name], version: Inode | None, folder: Inode
+    ) -> None:
+        """Give a node its names back, since the folder of a new one takes none any more.
+
+        Unless its version was sealed with the new name: then that is how it stays.
+
+        Raises:
+            NotFound, ReadOnly: why the folder takes none.
+        """
+        try:
+            self._tree.set_names(node, names, time.time_ns(), version=version)
+        except ReadOnly:
+            return
+        raise self._tree.refusal(folder, Stale(f"inode {folder}"))
 
     def _put_back(self, homes: Sequence[Name], node: Node) -> None:
         kept = tuple(each for each in node.names if each.parent != 0)

@@ -23,6 +23,11 @@ from gridfsmount.core.model import (
     Kind,
     Name,
     Node,
+    Origin,
+    Record,
+    Seal,
+    Sealing,
+    Source,
     State,
 )
 from gridfsmount.core.names import MAX_NAME_BYTES
@@ -161,7 +166,52 @@ def encode_node(node: Node) -> Document:
     if node.state is not None:
         document["state"] = node.state.value
         document["created_ns"] = Int64(node.created_ns)
+    if node.record is not None:
+        document.update(encode_record(node.record))
+    if node.frozen:
+        document["frozen"] = node.frozen
     return document
+
+
+def encode_record(record: Record) -> Document:
+    """The fields of a version's document that tell of it as a whole, but for `sealing`."""
+    document: Document = {}
+    if record.by:
+        document["by"] = record.by
+    if record.seal is not None:
+        document["seal"] = encode_seal(record.seal)
+    if record.parent is not None:
+        document["parent"] = encode_origin(record.parent)
+    if record.sources:
+        document["sources"] = [encode_source(each) for each in record.sources]
+    return document
+
+
+def encode_seal(seal: Seal) -> Document:
+    """What was said when a version was sealed."""
+    return {
+        "at_ns": Int64(seal.at_ns),
+        "by": seal.by,
+        "message": seal.message,
+        "files": Int64(seal.files),
+        "bytes": Int64(seal.bytes),
+        "digest": seal.digest,
+    }
+
+
+def encode_origin(origin: Origin) -> Document:
+    """A version that another came from."""
+    return {"version": Int64(origin.version), "path": origin.path, "digest": origin.digest}
+
+
+def encode_source(source: Source) -> Document:
+    """What a version was made from."""
+    return {
+        **encode_origin(source.origin),
+        "note": source.note,
+        "by": source.by,
+        "at_ns": Int64(source.at_ns),
+    }
 
 
 def decode_node(document: Mapping[str, Any]) -> Node:
@@ -191,12 +241,62 @@ def decode_node(document: Mapping[str, Any]) -> Node:
             version=None if version is None else Inode(_need(document, "version")),
             state=None if state is None else State(state),
             created_ns=_optional(document, "created_ns", _MAX_INT64) or 0,
+            record=None if state is None else _decode_record(document),
+            frozen=_text(document["frozen"]) if "frozen" in document else "",
             rev=_optional(document, "rev", _MAX_INT64) or 0,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(
             f"node {_printable(document.get('_id'))} of the tree is malformed: {error}"
         ) from error
+
+
+def _decode_record(document: Mapping[str, Any]) -> Record:
+    seal, sealing, parent = (document.get(name) for name in ("seal", "sealing", "parent"))
+    return Record(
+        by=_text(document.get("by", "")),
+        seal=None if seal is None else _decode_seal(seal),
+        sealing=None if sealing is None else _decode_sealing(sealing),
+        parent=None if parent is None else _decode_origin(parent),
+        sources=tuple(_decode_source(each) for each in _list(document.get("sources", []))),
+    )
+
+
+def _decode_seal(document: Mapping[str, Any]) -> Seal:
+    return Seal(
+        at_ns=_need(document, "at_ns"),
+        by=_text(document["by"]),
+        message=_text(document["message"]),
+        files=_need(document, "files"),
+        bytes=_need(document, "bytes"),
+        digest=_text(document["digest"]),
+    )
+
+
+def _decode_sealing(document: Mapping[str, Any]) -> Sealing:
+    return Sealing(
+        attempt=_text(document["attempt"]),
+        by=_text(document["by"]),
+        host=_text(document["host"]),
+        pid=_need(document, "pid"),
+    )
+
+
+def _decode_origin(document: Mapping[str, Any]) -> Origin:
+    return Origin(
+        version=Inode(_need(document, "version")),
+        path=_text(document["path"]),
+        digest=_text(document["digest"]),
+    )
+
+
+def _decode_source(document: Mapping[str, Any]) -> Source:
+    return Source(
+        origin=_decode_origin(document),
+        note=_text(document["note"]),
+        by=_text(document["by"]),
+        at_ns=_need(document, "at_ns"),
+    )
 
 
 def _decode_xattrs(value: object) -> dict[str, bytes]:

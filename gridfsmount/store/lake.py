@@ -34,10 +34,12 @@ from gridfsmount.store.leases import Leases
 from gridfsmount.store.mending import Mending
 from gridfsmount.store.openings import Openings
 from gridfsmount.store.orphans import Orphans
+from gridfsmount.store.processes import Processes
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
 from gridfsmount.store.tree import NAMES_INDEX, Tree
+from gridfsmount.store.versions import SEALING_INDEX, VERSIONS_INDEX, Versions
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ _INDEXES: Final[tuple[tuple[str, list[tuple[str, int]], dict[str, Any]], ...]] =
     ("chunks", [("files_id", _UP), ("n", _UP)], {"unique": True}),
     ("tree", [("names.parent", _UP), ("names.name", _UP)], {"unique": True, "name": NAMES_INDEX}),
     ("tree", [("content", _UP)], {"sparse": True, "name": "content"}),
+    ("tree", [("created_ns", _UP)], {"sparse": True, "name": VERSIONS_INDEX}),
+    ("tree", [("sealing.attempt", _UP)], {"sparse": True, "name": SEALING_INDEX}),
     ("uploads", [("mount", _UP)], {"name": "mount"}),
 )
 
@@ -79,6 +83,8 @@ class Lake:
     foreign: Foreign
     statistics: Statistics
     changes: Changes
+    versions: Versions
+    processes: Processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,8 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         foreign=Foreign(connection),
         statistics=Statistics(connection, tree),
         changes=Changes(connection),
+        versions=Versions(connection, mount),
+        processes=Processes(connection, mount),
     )
 
 

@@ -1,7 +1,9 @@
 """`fs.tree`: one document an inode.
 
 A change of one document is atomic; callers that must not overwrite another's change give the
-`rev` they saw, and get `Conflict` when it is no longer true. What spans several documents is in
+`rev` they saw, and get `Conflict` when it is no longer true. A node that is frozen, since its
+version is being sealed or is sealed, refuses every change with `ReadOnly`, in the same query: no
+machine has to know of the seal for that. What spans several documents is in
 `gridfsmount.store.commits`.
 """
 
@@ -16,7 +18,15 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from gridfsmount.core.model import NO_FOLDER, ROOT, Content, ContentId, Inode, Kind, Name, Node
-from gridfsmount.errors import AlreadyExists, Conflict, Damaged, DirectoryNotEmpty, Stale
+from gridfsmount.errors import (
+    AlreadyExists,
+    Conflict,
+    Damaged,
+    DirectoryNotEmpty,
+    LakeError,
+    ReadOnly,
+    Stale,
+)
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
     Document,
@@ -36,6 +46,9 @@ GIVEN_UP: Final = 16
 """Contents that one node remembers it will never show: more writers do not die at once."""
 
 _DUPLICATE: Final = 11000
+
+_CHANGEABLE: Final[Document] = {"frozen": {"$exists": False}}
+"""Part of the query of every change: what is sealed stays as it is, whoever believes otherwise."""
 
 
 class Tree:
@@ -127,6 +140,16 @@ class Tree:
                 for each in self._nodes.find({"_id": {"$in": list(inodes)}}, {"_id": 1})
             }
 
+    def open_folders(self, inodes: Sequence[Inode]) -> set[Inode]:
+        """Those of some directories that are there and not frozen.
+
+        Who makes a name in one looks after that, and takes it back if its directory is none of
+        them.
+        """
+        with self._seam.operation("look for directories"):
+            found = self._nodes.find({"_id": {"$in": list(inodes)}, **_CHANGEABLE}, {"_id": 1})
+            return {Inode(each["_id"]) for each in found}
+
     def path(self, inode: Inode) -> str | None:
         """Path below the root, by the node's first name; None when it hangs on nothing."""
         return self.paths([inode]).get(inode)
@@ -194,7 +217,8 @@ class Tree:
     def insert_below(self, node: Node) -> bool:
         """Add a node, and look for its directory after that, in one request.
 
-        Returns whether the directory is there: one that was removed meanwhile is to be noticed.
+        Returns whether the directory is there and not frozen: one that was removed or sealed
+        meanwhile is to be noticed.
 
         Raises:
             AlreadyExists: the name is taken.
@@ -204,7 +228,7 @@ class Tree:
         requests = [
             UpdateOne({"_id": number}, {"$setOnInsert": document}, upsert=True),
             # Changes nothing: a find would be one more request.
-            UpdateOne({"_id": node.parent}, {"$unset": {"nothing": ""}}),
+            UpdateOne({"_id": node.parent, **_CHANGEABLE}, {"$unset": {"nothing": ""}}),
         ]
         with self._seam.operation(f"create {node.names[0].name!r}"):
             try:
@@ -233,6 +257,7 @@ class Tree:
 
         Raises:
             NotFound: it is gone.
+            ReadOnly: it is frozen.
         """
         change: Document = {
             "$inc": {"rev": 1},
@@ -243,14 +268,12 @@ class Tree:
         }
         with self._seam.operation(f"change inode {inode}"):
             document = self._relaxed.find_one_and_update(
-                {"_id": inode} if rev is None else {"_id": inode, "rev": rev},
+                {"_id": inode, **_CHANGEABLE, **({} if rev is None else {"rev": rev})},
                 change,
                 return_document=ReturnDocument.AFTER,
             )
-        if document is None and rev is not None:
-            raise Conflict(f"inode {inode} changed")
         if document is None:
-            raise Stale(f"inode {inode}")
+            raise self.refusal(inode, Stale(f"inode {inode}") if rev is None else None)
         return decode_node(document)
 
     def set_xattrs(self, node: Node, xattrs: Mapping[str, bytes]) -> Node:
@@ -276,6 +299,7 @@ class Tree:
 
         Raises:
             Damaged: the content was given up meanwhile: `give_up`.
+            ReadOnly: the file is frozen.
         """
         fields: Document = {
             "size": Int64(0 if content is None else content.length),
@@ -295,13 +319,17 @@ class Tree:
             fields["content"] = content_key(content.id)
         if clear_mode:
             change["$bit"] = {"mode": {"and": 0o7777 & ~clear_mode}}
-        query: Document = {"_id": inode}
+        query: Document = {"_id": inode, **_CHANGEABLE}
         if content is not None:
             query["given_up"] = {"$ne": content_key(content.id)}
         with self._seam.operation(f"commit inode {inode}"):
             before = self._nodes.find_one_and_update(query, change, session=session)
-            gone = before is None and not self._nodes.find_one({"_id": inode}, session=session)
-        if before is None and not gone:
+            now = None
+            if before is None:
+                now = self._nodes.find_one({"_id": inode}, {"frozen": 1}, session=session)
+        if before is None and now is not None:
+            if "frozen" in now:
+                raise _frozen(inode)
             raise Damaged(f"inode {inode}: the upload was idle for too long and was given up")
         if before is None:
             return None
@@ -334,6 +362,7 @@ class Tree:
 
         Raises:
             Conflict: the node changed.
+            ReadOnly: it is frozen.
         """
         fields = {
             "content": content_key(content),
@@ -342,11 +371,9 @@ class Tree:
             "ctime_ns": Int64(time.time_ns()),
         }
         with self._seam.operation(f"show content {content}"):
-            result = self._nodes.update_one(
-                {"_id": node.inode, "rev": node.rev}, {"$set": fields, "$inc": {"rev": 1}}
-            )
+            result = self._nodes.update_one(_as_seen(node), {"$set": fields, "$inc": {"rev": 1}})
         if result.matched_count != 1:
-            raise Conflict(f"inode {node.inode} changed")
+            raise self.refusal(node.inode)
 
     def set_names(
         self,
@@ -362,6 +389,7 @@ class Tree:
         Raises:
             AlreadyExists: a name is taken.
             Conflict: the node changed.
+            ReadOnly: it is frozen.
         """
         fields: Document = {
             "names": [encode_name(name) for name in names],
@@ -372,7 +400,7 @@ class Tree:
         with self._seam.operation(f"rename inode {node.inode}"):
             try:
                 document = self._nodes.find_one_and_update(
-                    {"_id": node.inode, "rev": node.rev},
+                    _as_seen(node),
                     {"$set": fields, "$unset": {"was": ""}, "$inc": {"rev": 1}},
                     return_document=ReturnDocument.AFTER,
                     session=session,
@@ -380,7 +408,7 @@ class Tree:
             except DuplicateKeyError as error:
                 raise AlreadyExists(names[-1].name) from error
         if document is None:
-            raise Conflict(f"inode {node.inode} changed")
+            raise self.refusal(node.inode, session=session)
         return decode_node(document)
 
     def park(
@@ -394,7 +422,7 @@ class Tree:
         names += (Name(NO_FOLDER, str(node.inode)),)
         with self._seam.operation(f"set inode {node.inode} aside"):
             document = self._nodes.find_one_and_update(
-                {"_id": node.inode, "rev": node.rev},
+                _as_seen(node),
                 {
                     "$set": {
                         "names": [encode_name(name) for name in names],
@@ -406,7 +434,7 @@ class Tree:
                 session=session,
             )
         if document is None:
-            raise Conflict(f"inode {node.inode} changed")
+            raise self.refusal(node.inode, session=session)
         return decode_node(document)
 
     def parked(self) -> list[tuple[Node, list[Name]]]:
@@ -426,16 +454,18 @@ class Tree:
 
         Raises:
             Conflict: the node changed, or is gone.
+            ReadOnly: it is frozen.
         """
         with self._seam.operation(f"remove inode {node.inode}"):
-            result = self._nodes.delete_one({"_id": node.inode, "rev": node.rev}, session=session)
+            result = self._nodes.delete_one(_as_seen(node), session=session)
         if result.deleted_count != 1:
-            raise Conflict(f"inode {node.inode} changed")
+            raise self.refusal(node.inode, session=session)
 
-    def discard(self, inode: Inode) -> None:
-        """Remove a node whatever became of it."""
+    def discard(self, inode: Inode) -> bool:
+        """Remove a node whatever became of it, unless it is frozen; whether it is gone."""
         with self._seam.operation(f"remove inode {inode}"):
-            self._nodes.delete_one({"_id": inode})
+            self._nodes.delete_one({"_id": inode, **_CHANGEABLE})
+            return self._nodes.find_one({"_id": inode}, {"_id": 1}) is None
 
     def remove_directory(self, node: Node) -> None:
         """Remove an empty directory.
@@ -458,7 +488,7 @@ class Tree:
         """Bring directories' mtime and ctime forward."""
         changes = [
             UpdateOne(
-                {"_id": inode},
+                {"_id": inode, **_CHANGEABLE},
                 {"$max": {"mtime_ns": Int64(at), "ctime_ns": Int64(at)}, "$inc": {"rev": 1}},
             )
             for inode, at in times_ns.items()
@@ -466,6 +496,19 @@ class Tree:
         if changes:
             with self._seam.operation("write folders' times"):
                 self._relaxed.bulk_write(changes, ordered=False)
+
+    def refusal(
+        self,
+        inode: Inode,
+        otherwise: LakeError | None = None,
+        session: ClientSession | None = None,
+    ) -> LakeError:
+        """Why a change of a node met none that can be changed so, as an error to be raised."""
+        with self._seam.operation(f"read inode {inode}"):
+            found = self._nodes.find_one({"_id": inode}, {"frozen": 1}, session=session)
+        if found is not None and "frozen" in found:
+            return _frozen(inode)
+        return otherwise or Conflict(f"inode {inode} changed")
 
     def count(self) -> int:
         """Number of nodes, from the collection's metadata."""
@@ -476,3 +519,12 @@ class Tree:
 def _named(name: Name) -> Document:
     # $elemMatch, so that both bounds of the index apply to the same element.
     return {"names": {"$elemMatch": encode_name(name)}}
+
+
+def _as_seen(node: Node) -> Document:
+    """The query for a node that nobody changed since, and that may change."""
+    return {"_id": node.inode, "rev": node.rev, **_CHANGEABLE}
+
+
+def _frozen(inode: Inode) -> ReadOnly:
+    return ReadOnly(f"inode {inode} lies in a version that is sealed, or is being sealed")

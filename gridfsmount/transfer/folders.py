@@ -120,15 +120,14 @@ class FolderMaker:
             for (task, attributes), number in zip(wanted, numbers, strict=True)
         ]
         refused = self._lake.tree.insert_many(nodes)
-        alive = self._lake.tree.existing(list({node.parent for node in nodes}))
+        alive = self._lake.tree.open_folders(list({node.parent for node in nodes}))
         made: list[tuple[Folder, bytes]] = []
         taken: list[Task] = []
         for (task, _), node in zip(wanted, nodes, strict=True):
             if node.inode in refused:
                 taken.append(task)
-            elif node.parent not in alive:
-                self._lake.tree.discard(node.inode)
-                self._report.fail(task.local, "its folder in the lake was removed meanwhile")
+            elif node.parent not in alive and self._lake.tree.discard(node.inode):
+                self._report.fail(task.local, "its folder in the lake was removed or sealed")
             else:
                 made.append((Folder(node, task.folder.path.below(task.name), True), task.local))
         return made, taken

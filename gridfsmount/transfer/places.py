@@ -154,6 +154,8 @@ def check_open(lake: Lake, version: Inode, path: LakePath) -> None:
         raise NotFound(f"{path}: its version was removed")
     if node.state is State.SEALED:
         raise ReadOnly(f"{path}: version {node.names[0].name} is sealed and cannot change")
+    if node.record is not None and node.record.sealing is not None:
+        raise ReadOnly(f"{path}: version {node.names[0].name} is being sealed")
 
 
 def _make(lake: Lake, parent: Node, name: str, depth: int, uid: int, gid: int) -> Node:

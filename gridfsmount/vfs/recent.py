@@ -212,8 +212,11 @@ class RecentNodes:
         """
         if version is None:
             return
-        if (await self.get(version)).state is State.SEALED:
+        node = await self.get(version)
+        if node.state is State.SEALED:
             raise ReadOnly("the version is sealed: fork it to change something")
+        if node.record is not None and node.record.sealing is not None:
+            raise ReadOnly(f"the version is being sealed by {node.record.sealing.by}")
 
     def forget(self, *inodes: Inode) -> None:
         """Look these up anew next time."""

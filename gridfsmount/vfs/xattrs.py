@@ -15,6 +15,12 @@ PID: Final = "user.lake.pid"
 DISK_CACHE: Final = "user.lake.disk-cache"
 """On the root of a mount that has one: the folder of its disk cache."""
 
+ADDRESS: Final = "user.lake.address"
+"""On the root: the address of the server, with its password; for the mount's owner and for root."""
+
+BUCKET: Final = "user.lake.bucket"
+"""On the root: the prefix of the collections."""
+
 MAX_TOTAL: Final = 1 << 20
 """Bytes of all attributes of a node: they live in its document, which has at most 16 MiB."""
 

@@ -1,0 +1,103 @@
+"""`fs.lake`: which processes are at work on a lake, and may be writing.
+
+Each says so when it begins, and every few seconds again; what says nothing any more is dead, or
+so far away that nothing can wait for it. All times are the server's.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gridfsmount import __version__
+from gridfsmount.core.model import Inode
+from gridfsmount.store.connection import Connection
+from gridfsmount.store.encoding import Document
+
+BEAT_SECONDS: Final = 5.0
+"""Between two signs of life."""
+
+DEAD_SECONDS: Final = 15.0
+"""Who was silent for so long is taken for dead."""
+
+_FORGET_SECONDS: Final = 24 * 3600.0
+"""What died without a farewell is told of for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process that works on the lake."""
+
+    id: str
+    what: str
+    """The command: "mount", "put"."""
+    host: str
+    pid: int
+    version: str
+    """Of the program."""
+    place: str
+    """Its mount point, if it is a mount."""
+    writing: Inode | None = None
+    """A version that it is writing all the time, and so cannot be sealed."""
+
+
+class Processes:
+    """Signs of life of this process and all others."""
+
+    def __init__(self, connection: Connection, process: str) -> None:
+        """Speak for `process`."""
+        self._seam = connection.seam
+        self._lake = connection.acknowledged("lake")
+        self._id = process
+
+    def announce(self, what: str, *, place: str = "", writing: Inode | None = None) -> None:
+        """Say that this process begins, or that it still is at work."""
+        fields: Document = {
+            "process": {
+                "what": what,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "version": __version__,
+                "place": place,
+                "writing": writing,
+            }
+        }
+        with self._seam.operation("say that this process is at work"):
+            self._lake.update_one(
+                {"_id": f"process {self._id}"},
+                {"$set": fields, "$currentDate": {"beat": True}},
+                upsert=True,
+            )
+
+    def leave(self) -> None:
+        """Say that this process ends; also for those that died a day ago."""
+        with self._seam.operation("say that this process ends"):
+            self._lake.delete_many(
+                {"$or": [{"_id": f"process {self._id}"}, _silent(_FORGET_SECONDS)]}
+            )
+
+    def alive(self) -> list[Process]:
+        """All that gave a sign of life lately, this one included."""
+        query = {"process": {"$exists": True}, "$nor": [_silent(DEAD_SECONDS)]}
+        with self._seam.operation("look which processes are at work"):
+            documents = list(self._lake.find(query))
+        return [_decode(each) for each in documents if isinstance(each["process"], dict)]
+
+
+def _silent(seconds: float) -> Document:
+    age = {"$subtract": ["$$NOW", round(seconds * 1000)]}
+    return {"process": {"$exists": True}, "$expr": {"$lt": ["$beat", age]}}
+
+
+def _decode(document: Document) -> Process:
+    found: dict[str, Any] = document["process"]
+    writing = found.get("writing")
+    return Process(
+        id=str(document["_id"]).removeprefix("process "),
+        what=str(found.get("what", "")),
+        host=str(found.get("host", "")),
+        pid=int(found.get("pid") or 0),
+        version=str(found.get("version", "")),
+        place=str(found.get("place", "")),
+        writing=Inode(writing) if isinstance(writing, int) else None,
+    )
