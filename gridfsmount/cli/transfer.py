@@ -106,7 +106,7 @@ def put(
 
     Each file appears whole. Run again, it skips what is there already with the same size and time.
     """
-    from gridfsmount.transfer.places import parse
+    from gridfsmount.places import parse
     from gridfsmount.transfer.put import Putter, measure
     from gridfsmount.transfer.put_files import PutOptions
 
@@ -149,9 +149,9 @@ def get(
     Every chunk is checked against its hash. Run again, it skips what is there already with the
     same size and time.
     """
+    from gridfsmount.places import parse
     from gridfsmount.transfer.get import Getter
     from gridfsmount.transfer.get_files import GetOptions
-    from gridfsmount.transfer.places import parse
 
     opened = open_lake_for_command(choice, uri, place=PLACE, read_only=True)
     path = parse(source)
@@ -161,7 +161,7 @@ def get(
         Getter(lake, report, options).run(path, target)
 
     def measure(lake: "Lake") -> tuple[int, int]:
-        from gridfsmount.transfer.places import resolve
+        from gridfsmount.places import resolve
 
         return lake.bulk.measure("/".join(resolve(lake, path).parts))
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from gridfsmount.core.model import Inode, Kind, Name, Node, State
 from gridfsmount.errors import LakeError
+from gridfsmount.places import VERSION_DEPTH, LakePath, check_open, new_version_fields
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.local import Attributes, Owners, applied, attributes_of, reason
-from gridfsmount.transfer.places import VERSION_DEPTH, LakePath, check_open, new_version_fields
 from gridfsmount.transfer.report import FATAL, Report
 
 AT_ONCE: Final = 1000

@@ -13,11 +13,11 @@ from typing import Final
 
 from gridfsmount.core.model import Inode, Kind, Node
 from gridfsmount.errors import NotFound
+from gridfsmount.places import LakePath, find, resolve
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.get_files import SMALL_BYTES, FileGetter, GetOptions, Wanted
 from gridfsmount.transfer.lanes import Lanes
 from gridfsmount.transfer.local_writing import Local, sync
-from gridfsmount.transfer.places import LakePath, find, resolve
 from gridfsmount.transfer.report import Report
 
 BATCH_FILES: Final = 1000

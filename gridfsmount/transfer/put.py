@@ -17,11 +17,7 @@ from typing import Final
 from gridfsmount.core.model import Inode, Kind, Node
 from gridfsmount.core.names import decode_name
 from gridfsmount.errors import FileSystemError, LakeError
-from gridfsmount.store.lake import Lake
-from gridfsmount.transfer.folders import Folder, FolderMaker, Task
-from gridfsmount.transfer.lanes import Lanes
-from gridfsmount.transfer.local import kind_of, reason
-from gridfsmount.transfer.places import (
+from gridfsmount.places import (
     VERSION_DEPTH,
     LakePath,
     check_new,
@@ -30,6 +26,10 @@ from gridfsmount.transfer.places import (
     make_folder,
     resolve,
 )
+from gridfsmount.store.lake import Lake
+from gridfsmount.transfer.folders import Folder, FolderMaker, Task
+from gridfsmount.transfer.lanes import Lanes
+from gridfsmount.transfer.local import kind_of, reason
 from gridfsmount.transfer.put_files import SMALL_BYTES, FilePutter, PutOptions
 from gridfsmount.transfer.report import Halted, Report
 from gridfsmount.transfer.uploading import Uploader

@@ -11,6 +11,7 @@ from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
 from gridfsmount.core.model import Content, ContentId, Inode, Kind, Node
 from gridfsmount.core.names import decode_target
 from gridfsmount.errors import AlreadyExists, Conflict, LakeError, NotFound, Stale
+from gridfsmount.places import check_open
 from gridfsmount.store.bulk import NewFile
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.folders import Task, adjust
@@ -25,7 +26,6 @@ from gridfsmount.transfer.local import (
     opened,
     reason,
 )
-from gridfsmount.transfer.places import check_open
 from gridfsmount.transfer.report import Halted, Report
 from gridfsmount.transfer.uploading import Uploader, whole_content
 

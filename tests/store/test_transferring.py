@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from gridfsmount.core.model import Inode, Node
 from gridfsmount.errors import NotFound
+from gridfsmount.places import parse
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.get import Getter
 from gridfsmount.transfer.get_files import GetOptions
 from gridfsmount.transfer.local import Owners
-from gridfsmount.transfer.places import parse
 from gridfsmount.transfer.put import Putter
 from gridfsmount.transfer.put_files import PutOptions
 from gridfsmount.transfer.report import Report, Total

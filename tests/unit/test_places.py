@@ -4,7 +4,7 @@ import pytest
 
 from gridfsmount.core.model import Kind
 from gridfsmount.errors import InvalidArgument, LakeError, NotFound, NotPermitted, ReadOnly
-from gridfsmount.transfer.places import LakePath, check_new, parse
+from gridfsmount.places import LakePath, check_new, parse
 
 FILE, FOLDER = Kind.FILE, Kind.DIRECTORY
 
