@@ -1,43 +1,24 @@
 """Whether contents are whole: their chunks' numbers, and if asked for, every byte."""
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from gridfsmount.checking.findings import Fault, Finding
 from gridfsmount.core.chunks import chunk_count, runs
 from gridfsmount.core.model import Content, ContentId
 from gridfsmount.errors import Damaged
+from gridfsmount.scanning import scan
 from gridfsmount.store.audit import ContentState, FileState, Numbers
 from gridfsmount.store.lake import Lake
 
 COUNTED: Final = 200_000
 """Chunks whose numbers are asked for in one question: some 0.3 s of the server's time."""
 
-READ_BYTES: Final = 8 << 20
-"""Bytes of one query."""
-
-SMALL: Final = 256 << 10
-"""Contents up to this size come many in one query."""
-
-IN_FLIGHT: Final = 4
-"""Queries at once, and pieces of READ_BYTES in memory."""
-
 NO_NAME: Final = "(no filename)"
 
 NAMED: Final = 10
 """Chunks that one finding names."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    content: Content
-    first: int
-    chunks: list[bytes | Damaged | None]
 
 
 class ContentExamination:
@@ -93,8 +74,9 @@ class ContentExamination:
         whole = self._lake.contents.get_many(contents)
         faults: dict[ContentId, list[tuple[int, Damaged]]] = {}
         digests: dict[ContentId, hashlib._Hash | None] = {}
-        for piece in self._read(whole):
+        for piece in scan(self._lake, whole):
             content = piece.content
+            self._verified(sum(len(each) for each in piece.chunks if isinstance(each, bytes)))
             digest = digests.setdefault(content.id, hashlib.sha256() if content.sha256 else None)
             for n, chunk in enumerate(piece.chunks, piece.first):
                 if isinstance(chunk, Damaged):
@@ -126,51 +108,6 @@ class ContentExamination:
         if lengths:
             detail = "; ".join(lengths[:NAMED]) + " ..." * (len(lengths) > NAMED)
             yield Finding(Fault.WRONG_LENGTH, path, detail, content=content.id)
-
-    def _read(self, contents: Sequence[Content]) -> Iterator[_Piece]:
-        """All chunks of contents, each content's in order, a few queries ahead."""
-        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="check") as pool:
-            flights: deque[Future[list[_Piece]]] = deque()
-            try:
-                for flight in self._flights(contents):
-                    if len(flights) == IN_FLIGHT:
-                        yield from self._landed(flights.popleft())
-                    flights.append(pool.submit(flight))
-                while flights:
-                    yield from self._landed(flights.popleft())
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _flights(self, contents: Sequence[Content]) -> Iterator[Callable[[], list[_Piece]]]:
-        """Queries that bring everything: many small contents in one, a large one in several."""
-        group: list[Content] = []
-        size = 0
-        for content in contents:
-            if content.length > SMALL:
-                for first, past in _spans(content):
-                    yield partial(self._fly, content, first, past)
-                continue
-            if group and size + content.length > READ_BYTES:
-                yield partial(self._fly_whole, group)
-                group, size = [], 0
-            group.append(content)
-            size += content.length
-        if group:
-            yield partial(self._fly_whole, group)
-
-    def _fly(self, content: Content, first: int, past: int) -> list[_Piece]:
-        return [_Piece(content, first, self._lake.contents.examine(content, first, past))]
-
-    def _fly_whole(self, contents: Sequence[Content]) -> list[_Piece]:
-        found = self._lake.contents.examine_whole(contents)
-        return [_Piece(each, 0, chunks) for each, chunks in zip(contents, found, strict=True)]
-
-    def _landed(self, flight: Future[list[_Piece]]) -> list[_Piece]:
-        pieces = flight.result()
-        self._verified(
-            sum(len(chunk) for each in pieces for chunk in each.chunks if isinstance(chunk, bytes))
-        )
-        return pieces
 
     def _is_older_revision(self, file: FileState) -> bool:
         """Whether a driver uploaded another content under the same filename, which is shown."""
@@ -211,13 +148,6 @@ def _by_chunks(states: Sequence[ContentState]) -> Iterator[list[ContentState]]:
         total += count
     if batch:
         yield batch
-
-
-def _spans(content: Content) -> Iterator[tuple[int, int]]:
-    count = chunk_count(content.length, content.chunk_size)
-    step = max(1, READ_BYTES // content.chunk_size)
-    for first in range(0, count, step):
-        yield first, min(first + step, count)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

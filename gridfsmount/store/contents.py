@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import bson
-from bson import Int64
+from bson import Binary, Int64
+from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReplaceOne
+from pymongo import ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -305,6 +306,17 @@ class Contents:
             },
         }
 
+    def add_hashes(self, found: Sequence[tuple[Content, Content]]) -> None:
+        """Note hashes of contents, given as they were seen and with what was computed since.
+
+        Not of one that is another by now: a driver may have removed it, and uploaded something
+        with its `_id`. Nor of one that was not given a node yet: it is not ours to write to.
+        """
+        changes = [UpdateOne(_unhashed(seen), {"$set": _hashes(now)}) for seen, now in found]
+        if changes:
+            with self._seam.operation(f"note the hashes of {len(changes)} contents"):
+                self._relaxed.bulk_write(changes, ordered=False)
+
     def filename(self, content: ContentId) -> str | None:
         """The name that drivers know a content by, if it is one that can be given again."""
         with self._seam.operation(f"read content {content}"):
@@ -392,6 +404,27 @@ def _keys(contents: Iterable[ContentId]) -> list[Any]:
     """The `_id`s for `$in`, where a regular expression would be a pattern and not a value."""
     keys = (content_key(each) for each in contents)
     return [key for key in keys if not isinstance(key, (bson.Regex, re.Pattern))]
+
+
+def _unhashed(content: Content) -> Document:
+    """The query for a content without a SHA-256, if it is still the one that was seen."""
+    query: Document = {
+        "_id": {"$eq": content_key(content.id)},
+        "length": content.length,
+        "metadata.lake.format": {"$gte": 1},
+        "metadata.lake.sha256": {"$exists": False},
+    }
+    if content.chunk_xxh3 is not None:
+        return {**query, "metadata.lake.chunk_xxh3": Binary(content.chunk_xxh3)}
+    return {
+        **query,
+        "metadata.lake.chunk_xxh3": {"$exists": False},
+        "uploadDate": DatetimeMS(content.uploaded_ms),
+    }
+
+
+def _hashes(content: Content) -> Document:
+    return {f"metadata.lake.{name}": value for name, value in encode_content(content).items()}
 
 
 def _in_ranges(content: ContentId, ranges: Sequence[tuple[int, int]]) -> Document:

@@ -384,7 +384,7 @@ def _need_bytes(value: object) -> bytes:
 def _milliseconds(value: object) -> int:
     """A date as a number; 0 for what is none. Dates beyond Python's come as DatetimeMS."""
     if isinstance(value, datetime):
-        return int(value.timestamp() * 1000)
+        return round(value.timestamp() * 1000)  # what a float cuts off is less than that
     return int(value) if isinstance(value, DatetimeMS) else 0
 
 

@@ -1,7 +1,7 @@
 """Names in documents of the tree, some of which others have written and may be malformed. Pure."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -47,6 +47,36 @@ def page_of(documents: Sequence[Document], parent: Inode, after: str, limit: int
     return Page(tuple(entries), last)
 
 
+def first_pages(
+    documents: Sequence[Document], parents: Iterable[Inode], limit: int
+) -> dict[Inode, Page]:
+    """First pages of those directories that up to `limit` documents of the index tell all of.
+
+    The index yields the directories by their numbers. At the limit, those before the last one are
+    complete, that one goes on after its last name, and nothing is known of those that follow.
+    """
+    wanted = set(parents)
+    found = [_places_in(each, wanted) for each in documents]
+    firsts = [min(places) for places in found if places]
+    cut = firsts[-1] if len(documents) == limit and firsts else None
+    if cut is None and len(documents) == limit:
+        return {}
+    entries: dict[Inode, list[tuple[str, Node]]] = {
+        each: [] for each in wanted if cut is None or each <= cut[0]
+    }
+    for document, places in zip(documents, found, strict=True):
+        node = decode_leniently(document)
+        for parent, name in places if node is not None else ():
+            if node is not None and (cut is None or (parent, name) <= cut):
+                entries[parent].append((name, node))
+    for each in entries.values():
+        each.sort(key=itemgetter(0))
+    return {
+        parent: Page(tuple(each), cut[1] if cut is not None and parent == cut[0] else None)
+        for parent, each in entries.items()
+    }
+
+
 def first_name(document: Mapping[str, Any]) -> Name | None:
     """The first name of a node, which may be malformed."""
     names = document.get("names")
@@ -63,6 +93,20 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _places_in(document: Mapping[str, Any], parents: set[Inode]) -> list[tuple[Inode, str]]:
+    """The names that a document, which may be malformed, has in some directories."""
+    names = document.get("names")
+    return [
+        (each["parent"], each["name"])
+        for each in (names if isinstance(names, list) else ())
+        if isinstance(each, Mapping)
+        and isinstance(each.get("parent"), int | float)
+        and each["parent"] in parents
+        and isinstance(each.get("name"), str)
+        and _is_utf8(each["name"])
+    ]
 
 
 def _first_name(document: Mapping[str, Any], parent: Inode, after: str) -> str:

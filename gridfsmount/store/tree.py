@@ -37,7 +37,7 @@ from gridfsmount.store.encoding import (
     encode_xattrs,
     is_object_id,
 )
-from gridfsmount.store.naming import Page, decode_leniently, page_of, path_of
+from gridfsmount.store.naming import Page, decode_leniently, first_pages, page_of, path_of
 
 NAMES_INDEX: Final = "names"
 """Unique over parent and name; listing a directory is a walk along it."""
@@ -94,6 +94,14 @@ class Tree:
                 .batch_size(limit)
             )
         return page_of(documents, parent, after, limit)
+
+    def first_pages(self, parents: Sequence[Inode], limit: int) -> dict[Inode, Page]:
+        """The first pages of some directories, as far as about `limit` entries reach."""
+        query = {"names.parent": {"$in": list(parents)}}
+        with self._seam.operation(f"list {len(parents)} folders"):
+            found = self._nodes.find(query).hint(NAMES_INDEX).limit(limit).batch_size(limit)
+            documents = list(found)
+        return first_pages(documents, parents, limit)
 
     def has_children(self, inode: Inode, session: ClientSession | None = None) -> bool:
         """Whether any name lies in the directory."""
