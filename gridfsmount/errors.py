@@ -130,5 +130,9 @@ class Damaged(FileSystemError):
     """Stored data is missing, altered or malformed."""
 
 
+class InUse(FileSystemError):
+    """A version that somebody writes cannot be sealed."""
+
+
 class Conflict(FileSystemError):
     """The document changed while it was being changed; callers try again."""

@@ -96,6 +96,22 @@ def find(lake: Lake, path: LakePath) -> Node | None:
     return node
 
 
+def version_at(lake: Lake, path: LakePath) -> tuple[Node, LakePath]:
+    """The version that a path leads to, itself or by a tag or `latest`, and its own path.
+
+    Raises:
+        NotFound: there is nothing.
+        InvalidArgument: there is something else.
+    """
+    path = resolve(lake, path)
+    node = find(lake, path)
+    if node is None:
+        raise NotFound(f"{path}: there is no such version")
+    if node.version != node.inode or node.state is None:
+        raise InvalidArgument(f"{path} is no version: those are at datasets/NAME/VERSION")
+    return node, path
+
+
 def check_new(path: LakePath, kind: Kind) -> None:
     """Refuse what the rules of the tree have no place for.
 

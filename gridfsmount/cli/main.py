@@ -22,6 +22,7 @@ from gridfsmount.cli.lakes import (
 )
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
+from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
 from gridfsmount.cli.transfer import get, put
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
@@ -310,6 +311,7 @@ def check(
 
 commands.add_command(put)
 commands.add_command(get)
+commands.add_command(seal)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

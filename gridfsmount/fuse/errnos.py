@@ -29,6 +29,7 @@ _ERRNO: Final[dict[type[errors.FileSystemError], int]] = {
     errors.StoreUnavailable: errno.EIO,
     errors.StoreFailed: errno.EIO,
     errors.Damaged: errno.EIO,
+    errors.InUse: errno.EBUSY,
     errors.Conflict: errno.EBUSY,
 }
 

@@ -1,10 +1,12 @@
 """Chores of a mount that nobody waits for; an outage only postpones them."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -13,6 +15,8 @@ from gridfsmount.core.model import NO_FOLDER, Inode
 from gridfsmount.errors import FileSystemError
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.orphans import ORPHAN_GRACE
+from gridfsmount.store.processes import BEAT_SECONDS, MOUNT
+from gridfsmount.store.versions import CLAIM_SECONDS
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.workers import Workers
 
@@ -40,13 +44,19 @@ class Janitor:
     """Writes folders' times, renews and releases leases, sweeps."""
 
     def __init__(
-        self, lake: Lake, workers: Workers, recent: RecentNodes, trash_grace: float
+        self,
+        lake: Lake,
+        workers: Workers,
+        recent: RecentNodes,
+        trash_grace: float,
+        mountpoint: Path,
     ) -> None:
-        """Look after `lake`; `trash_grace` in seconds."""
+        """Look after `lake` for the mount on `mountpoint`; `trash_grace` in seconds."""
         self._lake = lake
         self._workers = workers
         self._recent = recent
         self._trash_grace = trash_grace
+        self._mountpoint = str(mountpoint.absolute())
         self._orphans_after: Inode | None = None
         """Where the look for orphans goes on; None while there is none."""
 
@@ -57,12 +67,17 @@ class Janitor:
             # Apart from each other: a long sweep must not let leases expire.
             nursery.start_soon(
                 self._keep,
-                [_Chore(self._renew, lease / 4), _Chore(self._finish_renames, TICK_SECONDS)],
+                [
+                    _Chore(self._announce, BEAT_SECONDS),
+                    _Chore(self._renew, lease / 4),
+                    _Chore(self._finish_renames, TICK_SECONDS),
+                ],
             )
             nursery.start_soon(
                 self._sweep,
                 [
                     _Chore(self._sweep_leases, min(lease, 60.0)),
+                    _Chore(self._end_seals, CLAIM_SECONDS),
                     _Chore(self._sweep_trash, TRASH_SECONDS),
                     _Chore(self._sweep_orphans, QUESTION_SECONDS),
                 ],
@@ -83,6 +98,21 @@ class Janitor:
         while True:
             await _do(chores)
             await trio.sleep(TICK_SECONDS)
+
+    async def leave(self) -> None:
+        """Say that this mount is no more."""
+        with contextlib.suppress(FileSystemError):  # then others find out
+            await self._workers.background(self._lake.processes.leave)
+
+    async def _announce(self) -> bool:
+        announce = partial(self._lake.processes.announce, MOUNT, place=self._mountpoint)
+        await self._workers.background(announce)
+        return False
+
+    async def _end_seals(self) -> bool:
+        """Open the versions again that somebody began to seal, and did not go on with."""
+        await self._workers.background(self._lake.versions.end_given_up)
+        return False
 
     async def _release(self) -> bool:
         if self._lake.leases.finished:

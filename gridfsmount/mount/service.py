@@ -26,6 +26,7 @@ from gridfsmount.reading.source import Source
 from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
+from gridfsmount.vfs.answering import Answering
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.invalidation import Invalidation
 from gridfsmount.vfs.lake_tree import LakeTree
@@ -131,7 +132,7 @@ async def _serve(
 ) -> None:
     workers = Workers()
     recent = RecentNodes(lake.tree, workers)
-    janitor = Janitor(lake, workers, recent, TRASH_GRACE)
+    janitor = Janitor(lake, workers, recent, TRASH_GRACE, options.mountpoint)
     presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
     async with trio.open_nursery() as nursery:
         errands = Errands(nursery)
@@ -161,6 +162,7 @@ async def _serve(
             errands=errands,
         )
         tree = LakeTree(lake, workers, files, folders, recent, presentation)
+        answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
             LakeOperations(tree, files, _facts(options), {ADDRESS: uri.encode()}),
             options.mountpoint,
@@ -174,10 +176,13 @@ async def _serve(
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:
-                following = Invalidation(lake.changes, workers, recent, files, forget_attributes)
+                following = Invalidation(
+                    lake.changes, workers, recent, files, forget_attributes, answering.asked
+                )
                 nursery.start_soon(following.run)
             if not read_only:
                 nursery.start_soon(janitor.run)
+                nursery.start_soon(answering.run)
                 nursery.start_soon(Watcher(lake, workers).run)
             await session.serve(lambda: workers.busy)
         finally:
@@ -185,6 +190,8 @@ async def _serve(
             files.close()
             with trio.move_on_after(FAREWELL_SECONDS, shield=True):
                 await janitor.tidy()
+                if not read_only:
+                    await janitor.leave()
         nursery.cancel_scope.cancel()
 
 

@@ -326,6 +326,15 @@ class Contents:
             return None
         return filename
 
+    def lacks_hashes(self, path: str) -> bool:
+        """Whether drivers see any content below a path whose SHA-256 is not known."""
+        query = {
+            "filename": {"$gte": f"{path}/", "$lt": f"{path}0"},
+            "metadata.lake.sha256": {"$exists": False},
+        }
+        with self._seam.operation(f"look for contents without a hash below {path}", factor=5):
+            return self._files.find_one(query, {"_id": 1}) is not None
+
     def hide(self, content: ContentId) -> RawBSONDocument | None:
         """Remove the files document: no driver sees the content any more; its chunks stay.
 

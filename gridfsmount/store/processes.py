@@ -20,6 +20,8 @@ BEAT_SECONDS: Final = 5.0
 DEAD_SECONDS: Final = 15.0
 """Who was silent for so long is taken for dead."""
 
+MOUNT: Final = "mount"
+
 _FORGET_SECONDS: Final = 24 * 3600.0
 """What died without a farewell is told of for so long."""
 
@@ -30,7 +32,7 @@ class Process:
 
     id: str
     what: str
-    """The command: "mount", "put"."""
+    """The command: MOUNT, "put"."""
     host: str
     pid: int
     version: str
@@ -39,6 +41,11 @@ class Process:
     """Its mount point, if it is a mount."""
     writing: Inode | None = None
     """A version that it is writing all the time, and so cannot be sealed."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it says what it writes when a version is about to be sealed."""
+        return self.what == MOUNT
 
 
 class Processes:

@@ -9,8 +9,10 @@ renews is as good as none: whoever meets it thaws what was frozen.
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from bson import Int64
@@ -179,35 +181,77 @@ class Versions:
             for each in found["sealing"]["answers"]
         ]
 
-    def freeze(self, inodes: Sequence[Inode], attempt: str) -> int:
-        """Let nodes change no more; returns how many of them could change until now."""
-        with self._seam.operation(f"freeze {len(inodes)} nodes", factor=5):
-            done = self._nodes.update_many(
-                {"_id": {"$in": list(inodes)}, "frozen": {"$ne": attempt}},
-                {"$set": {"frozen": attempt}},
-            )
-        return done.modified_count
+    def freeze(self, version: Inode, attempt: str) -> int:
+        """Let nothing in a version change any more; returns how many nodes could until now.
 
-    def thaw(self, inodes: Sequence[Inode]) -> None:
-        """Let nodes change again."""
-        with self._seam.operation(f"thaw {len(inodes)} nodes", factor=5):
-            self._nodes.update_many(
-                {"_id": {"$in": list(inodes)}, "frozen": {"$exists": True}},
-                {"$unset": {"frozen": ""}},
-            )
+        A folder is frozen before it is looked into: what is made in it after that is taken back
+        by whoever made it, unless it is met here first. What was on its way from one folder to
+        another may be missed: to be called until it returns 0.
+        """
 
-    def children(self, folders: Sequence[Inode]) -> tuple[list[Inode], list[Inode]]:
-        """What lies in some folders: all of it, and the folders among it."""
-        with self._seam.operation(f"look into {len(folders)} folders", factor=5):
-            found = [
-                (Inode(each["_id"]), each.get("kind"))
-                for each in self._nodes.find(
-                    {"names.parent": {"$in": list(folders)}}, {"_id": 1, "kind": 1}
+        def freeze(nodes: Sequence[Inode]) -> int:
+            with self._seam.operation(f"freeze {len(nodes)} nodes", factor=5):
+                return self._nodes.update_many(
+                    {"_id": {"$in": list(nodes)}, "frozen": {"$ne": attempt}},
+                    {"$set": {"frozen": attempt}},
+                ).modified_count
+
+        return self._each(version, freeze)
+
+    def _each(self, version: Inode, change: Callable[[Sequence[Inode]], int]) -> int:
+        """Call `change` for all nodes of a version, folders before what is in them; its sum."""
+        folders, seen = [version], {version}
+        total = change(folders)
+        while folders:
+            some, folders = folders[:BATCH], folders[BATCH:]
+            inner: list[Inode] = []
+            with self._seam.operation(f"look into {len(some)} folders", factor=20):
+                below = self._nodes.find(
+                    {"names.parent": {"$in": some}}, {"_id": 1, "kind": 1}, batch_size=BATCH
                 )
+                while nodes := list(islice(below, BATCH)):
+                    total += change([Inode(each["_id"]) for each in nodes])
+                    inner += [
+                        Inode(each["_id"])
+                        for each in nodes
+                        if each.get("kind") == Kind.DIRECTORY.value
+                    ]
+            folders += [each for each in inner if each not in seen]  # a loop ends here
+            seen.update(inner)
+        return total
+
+    def release(self, version: Inode, attempt: str) -> None:
+        """Give an attempt up: all that was frozen can change again, and then the version."""
+
+        def thaw(nodes: Sequence[Inode]) -> int:
+            with self._seam.operation(f"thaw {len(nodes)} nodes", factor=5):
+                self._nodes.update_many(
+                    {"_id": {"$in": list(nodes)}, "frozen": {"$exists": True}},
+                    {"$unset": {"frozen": ""}},
+                )
+            return 0
+
+        self._each(version, thaw)
+        with self._seam.operation(f"end the sealing of inode {version}"):
+            self._nodes.update_one(
+                {"_id": version, "sealing.attempt": attempt},
+                {"$unset": {"sealing": ""}, "$inc": {"rev": 1}},
+            )
+
+    def end_given_up(self) -> int:
+        """Give up the attempts that nobody goes on with; returns how many there were."""
+        query = {"sealing.attempt": {"$exists": True}, "$nor": [{"$expr": _ALIVE}]}
+        with self._seam.operation("look for versions that nobody seals any more"):
+            found = [
+                Inode(each["_id"])
+                for each in self._nodes.find(query, {"_id": 1}).hint(SEALING_INDEX)
             ]
-        return [inode for inode, _ in found], [
-            inode for inode, kind in found if kind == Kind.DIRECTORY.value
-        ]
+        ended = 0
+        for version in found:
+            with suppress(NotFound, AlreadyExists, ReadOnly, Conflict):  # it goes on after all
+                self.release(version, self.claim(version, "nobody"))
+                ended += 1
+        return ended
 
     def seal(self, version: Inode, attempt: str, seal: Seal) -> Node:
         """Make a version sealed for good; its time is the server's, whatever `seal` says.
@@ -233,21 +277,6 @@ class Versions:
         if document is None:
             raise Conflict("sealing took too long without a sign of life, and was ended")
         return decode_node(document)
-
-    def release(self, version: Inode, attempt: str) -> None:
-        """End an attempt, when all that was frozen is thawed."""
-        with self._seam.operation(f"end the sealing of inode {version}"):
-            self._nodes.update_one(
-                {"_id": version, "sealing.attempt": attempt},
-                {"$unset": {"sealing": ""}, "$inc": {"rev": 1}},
-            )
-
-    def given_up(self) -> list[Inode]:
-        """Versions whose sealing nobody goes on with."""
-        query = {"sealing.attempt": {"$exists": True}, "$nor": [{"$expr": _ALIVE}]}
-        with self._seam.operation("look for versions that nobody seals any more"):
-            found = self._nodes.find(query, {"_id": 1}).hint(SEALING_INDEX)
-            return [Inode(each["_id"]) for each in found]
 
     # --- what is recorded ----------------------------------------------------------------------
 

@@ -81,6 +81,14 @@ class Files:
         """The open file of an inode, if any handle is open."""
         return self._files.get(inode)
 
+    def written_in(self, version: Inode) -> list[Inode]:
+        """The files of a version that are open for writing."""
+        return [
+            inode
+            for inode, file in self._files.items()
+            if file.node.version == version and not file.unlinked and (file.writers or file.dirty)
+        ]
+
     async def open(
         self,
         inode: Inode,

@@ -49,13 +49,19 @@ class Invalidation:
         recent: RecentNodes,
         files: Files,
         forget: Callable[[Inode], None],
+        asked: Callable[[], None],
     ) -> None:
-        """Follow `changes`; `forget` makes the kernel forget attributes, and must not block."""
+        """Follow `changes`.
+
+        `forget` makes the kernel forget attributes, and must not block; `asked` is told when a
+        version is about to be sealed.
+        """
         self._changes = changes
         self._workers = workers
         self._recent = recent
         self._files = files
         self._forget = forget
+        self._asked = asked
         self._heard: deque[NodeChange] = deque()
         self._later: deque[tuple[float, Inode]] = deque()
         """What the kernel is to forget, and when; the soonest first."""
@@ -128,6 +134,8 @@ class Invalidation:
     def apply(self, change: NodeChange, now: float) -> None:
         """Forget what is not true any more; a change that this mount made is known already."""
         inode = change.inode
+        if change.sealing:
+            self._asked()
         known, seen = self._recent.peek(inode), self._recent.seen(inode)
         if not self._recent.heard(change, now):
             return

@@ -27,9 +27,18 @@ class Told:
         self.kernel: list[Inode] = []
         self.outdated_files: list[Inode] = []
         self.unlinked_files: list[Inode] = []
+        self.questions = 0
         self.invalidation = Invalidation(
-            cast(Changes, None), Workers(), self.recent, cast(Files, self), self.kernel.append
+            cast(Changes, None),
+            Workers(),
+            self.recent,
+            cast(Files, self),
+            self.kernel.append,
+            self.asked,
         )
+
+    def asked(self) -> None:
+        self.questions += 1
 
     def outdated(self, inode: Inode) -> None:
         self.outdated_files.append(inode)

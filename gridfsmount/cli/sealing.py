@@ -1,0 +1,119 @@
+"""`gridfsmount seal`: a draft becomes immutable, and gets its digest."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.paths import locate
+from gridfsmount.cli.transfer import PLACE, uri_option
+from gridfsmount.cli.who import who
+from gridfsmount.cli.wording import counted
+from gridfsmount.errors import FileSystemError, StartupError
+
+if TYPE_CHECKING:
+    from gridfsmount.core.model import Node
+    from gridfsmount.store.lake import Lake
+
+
+@click.command()
+@click.argument("path")
+@uri_option
+@lake_options
+@click.option("-m", "--message", default="", help="What to remember of this version.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@says_errors()
+def seal(path: str, uri: str | None, choice: LakeChoice, message: str, as_json: bool) -> None:
+    """Make a version immutable, and compute its digest.
+
+    PATH is a version such as datasets/mnist/v1, or its folder in a mount. From then on nothing in
+    it can change, on any machine and for any user; `fork` makes a draft of it that can. While a
+    file of it is open for writing anywhere, it is refused. Interrupted, it stays a draft.
+    """
+    from gridfsmount.places import parse, version_at
+    from gridfsmount.versions.hashing import Hasher
+    from gridfsmount.versions.sealing import Sealer
+
+    place = locate([path], uri, choice)
+    target = parse(place.paths[0])
+    with (
+        open_lake_for_command(place.choice, place.uri, place=PLACE, existing=True) as lake,
+        _interruptible(),
+    ):
+        version, where = version_at(lake, target)
+        try:
+            with _bar(lake, str(where)) as (hashed, listed):
+                sealer = Sealer(lake, Hasher(lake, progress=hashed), listed)
+                node = sealer.seal(version, message, who())
+        except FileSystemError as error:
+            raise StartupError(f"{where} is not sealed: {error}") from error
+        except KeyboardInterrupt as error:
+            raise StartupError(f"{where} is not sealed: interrupted") from error
+    _tell(str(where), node, as_json=as_json)
+
+
+def _tell(path: str, node: "Node", *, as_json: bool) -> None:
+    seal = None if node.record is None else node.record.seal
+    assert seal is not None, "it was sealed just now"
+    if as_json:
+        told = {"version": path, "files": seal.files, "bytes": seal.bytes, "digest": seal.digest}
+        click.echo(json.dumps(told, indent=2))
+        return
+    size = f"{seal.bytes / (1 << 20):,.1f} MiB"
+    click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {size}\nsha256 {seal.digest}")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a block as Ctrl-C does, so that it is tidied up after."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _bar(
+    lake: "Lake", path: str
+) -> Iterator[tuple[Callable[[int, int], None], Callable[[int], None]]]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield (lambda contents, size: None), (lambda files: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    _, size = lake.bulk.measure(path)
+    passes = 2 if lake.contents.lacks_hashes(path) else 1
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task: Any = bar.add_task("seal", total=size * passes)
+        files = 0
+
+        def hashed(contents: int, size: int) -> None:
+            bar.advance(task, size)
+
+        def listed(count: int) -> None:
+            nonlocal files
+            files += count
+            bar.update(task, description=f"seal, {counted(files, 'file')}")
+
+        yield hashed, listed
