@@ -32,9 +32,9 @@ BACKGROUND_THREADS: Final = 4
 DISK_THREADS: Final = 2
 """A local disk that hangs holds up nothing but what is to be kept on it."""
 
-
-WAITING_THREADS: Final = 4
-"""Change streams: threads that sleep. More than there are, so that none waits for its turn."""
+WAITING_THREADS: Final = 16
+"""Change streams, and the sealing of versions: threads that sleep most of the time. More than there
+are, so that none waits for its turn."""
 
 
 class Workers:

@@ -41,6 +41,7 @@ def sweep(
 ) -> Sweep:
     """Remove what is past its time, and tell how far it got.
 
+    Versions that somebody began to seal, and then died, are open again after that.
     The contents of orphans go to the trash, and are erased by a later sweep.
 
     Args:
@@ -50,6 +51,7 @@ def sweep(
         strays: remove chunks that belong to nothing as well.
         tell: called with what was removed so far.
     """
+    lake.versions.end_given_up()
     done = Sweep(leases=lake.commits.sweep_leases())
     tell(done)
     more = True

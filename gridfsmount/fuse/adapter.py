@@ -362,7 +362,8 @@ class LakeOperations(pyfuse3.Operations):
         self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
     ) -> None:
         """Answers setxattr(2)."""
-        await self._tree.set_attribute(Inode(inode), decode_attribute(name), value)
+        text = decode_attribute(name)
+        await self._tree.set_attribute(Inode(inode), text, value, _caller(ctx))
 
     @_answer
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:

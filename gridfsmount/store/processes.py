@@ -6,8 +6,11 @@ so far away that nothing can wait for it. All times are the server's.
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from bson import Int64
 
 from gridfsmount import __version__
 from gridfsmount.core.model import Inode
@@ -39,8 +42,8 @@ class Process:
     """Of the program."""
     place: str
     """Its mount point, if it is a mount."""
-    writing: Inode | None = None
-    """A version that it is writing all the time, and so cannot be sealed."""
+    writing: tuple[Inode, ...] = ()
+    """Versions that it is writing all the time, and that so cannot be sealed."""
 
     @property
     def answers(self) -> bool:
@@ -57,7 +60,7 @@ class Processes:
         self._lake = connection.acknowledged("lake")
         self._id = process
 
-    def announce(self, what: str, *, place: str = "", writing: Inode | None = None) -> None:
+    def announce(self, what: str, *, place: str = "", writing: Sequence[Inode] = ()) -> None:
         """Say that this process begins, or that it still is at work."""
         fields: Document = {
             "process": {
@@ -66,7 +69,7 @@ class Processes:
                 "pid": os.getpid(),
                 "version": __version__,
                 "place": place,
-                "writing": writing,
+                "writing": [Int64(each) for each in writing],
             }
         }
         with self._seam.operation("say that this process is at work"):
@@ -99,6 +102,7 @@ def _silent(seconds: float) -> Document:
 def _decode(document: Document) -> Process:
     found: dict[str, Any] = document["process"]
     writing = found.get("writing")
+    versions = writing if isinstance(writing, list) else []
     return Process(
         id=str(document["_id"]).removeprefix("process "),
         what=str(found.get("what", "")),
@@ -106,5 +110,5 @@ def _decode(document: Document) -> Process:
         pid=int(found.get("pid") or 0),
         version=str(found.get("version", "")),
         place=str(found.get("place", "")),
-        writing=Inode(writing) if isinstance(writing, int) else None,
+        writing=tuple(Inode(each) for each in versions if isinstance(each, int)),
     )

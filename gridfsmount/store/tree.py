@@ -199,6 +199,12 @@ class Tree:
             }
         }
 
+    def clock_ns(self) -> int:
+        """The server's time, in nanoseconds since 1970."""
+        with self._seam.operation("ask for the time"):
+            now = self._nodes.database.client.admin.command("hello")["localTime"]
+        return int(now.timestamp() * 1000) * 1_000_000
+
     def allocate(self, count: int) -> range:
         """Numbers for `count` new nodes, never given out before.
 
@@ -226,12 +232,15 @@ class Tree:
         """Add a node, and look for its directory after that, in one request.
 
         Returns whether the directory is there and not frozen: one that was removed or sealed
-        meanwhile is to be noticed.
+        meanwhile is to be noticed. A version is as old as the server's clock says: machines'
+        clocks may differ, and the newest one must be the same everywhere.
 
         Raises:
             AlreadyExists: the name is taken.
         """
         document = encode_node(node)
+        if node.state is not None:
+            document["created_ns"] = Int64(self.clock_ns())
         number = document.pop("_id")
         requests = [
             UpdateOne({"_id": number}, {"$setOnInsert": document}, upsert=True),

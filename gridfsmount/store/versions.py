@@ -81,12 +81,6 @@ class Versions:
         nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         return [node for node in nodes if node.names[0].parent != 0]
 
-    def clock_ns(self) -> int:
-        """The server's time: what machines' clocks say may not fit together."""
-        with self._seam.operation("ask for the time"):
-            now = self._nodes.database.client.admin.command("hello")["localTime"]
-        return int(now.timestamp() * 1000) * 1_000_000
-
     # --- sealing -------------------------------------------------------------------------------
 
     def claim(self, version: Inode, by: str) -> str:

@@ -115,8 +115,9 @@ class FolderMaker:
         if not wanted:
             return [], []
         numbers = self._lake.tree.allocate(len(wanted))
+        now = self._lake.tree.clock_ns()
         nodes = [
-            _new_folder(task, attributes, Inode(number))
+            _new_folder(task, attributes, Inode(number), now)
             for (task, attributes), number in zip(wanted, numbers, strict=True)
         ]
         refused = self._lake.tree.insert_many(nodes)
@@ -166,8 +167,7 @@ def adjust(lake: Lake, node: Node, attributes: Attributes) -> None:
         lake.tree.set_xattrs(changed, attributes.xattrs)
 
 
-def _new_folder(task: Task, attributes: Attributes, inode: Inode) -> Node:
-    now = time.time_ns()
+def _new_folder(task: Task, attributes: Attributes, inode: Inode, now: int) -> Node:
     depth = len(task.folder.path.parts) + 1
     state, created = new_version_fields(inode, depth, now)
     node = Node(

@@ -27,6 +27,7 @@ from gridfsmount.places import (
     resolve,
 )
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.processes import BEAT_SECONDS
 from gridfsmount.transfer.folders import Folder, FolderMaker, Task
 from gridfsmount.transfer.lanes import Lanes
 from gridfsmount.transfer.local import kind_of, reason
@@ -73,14 +74,19 @@ class Putter:
         path = resolve(self._lake, path)
         with suppress(FileSystemError):  # whoever works on this lake next does it as well
             self._lake.commits.sweep_leases()
+            self._lake.versions.end_given_up()
         places = self._places(sources, path)
         uploader = Uploader(self._lake, self._report, self._options.chunk_size)
         try:
-            with _renewing(self._lake), Lanes(self._options.jobs, self._report) as lanes:
+            level = self._tasks(places)
+            with (
+                _renewing(self._lake),
+                _announced(self._lake, level),
+                Lanes(self._options.jobs, self._report) as lanes,
+            ):
                 self._put = FilePutter(
                     self._lake, self._report, self._options, uploader, self._linked
                 )
-                level = self._tasks(places)
                 while level:
                     level = self._descend(level, lanes)
                 self._flush(lanes)
@@ -255,6 +261,32 @@ def _renewing(lake: Lake) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def _announced(lake: Lake, tasks: Sequence[Task]) -> Iterator[None]:
+    """Say in which versions things are put, so that nobody seals them meanwhile."""
+    versions = {each.folder.node.version for each in tasks}
+    over = threading.Event()
+
+    def announce() -> None:
+        with suppress(FileSystemError):  # an outage only postpones it
+            lake.processes.announce("put", writing=[each for each in versions if each is not None])
+
+    def repeat() -> None:
+        while not over.wait(BEAT_SECONDS):
+            announce()
+
+    announce()
+    thread = threading.Thread(target=repeat, name="announce", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        with suppress(FileSystemError):  # else it counts as dead soon
+            lake.processes.leave()
 
 
 def measure(sources: Sequence[bytes]) -> tuple[int, int]:

@@ -122,7 +122,7 @@ class Sealer:
             writing += [
                 f"{each.what} ({_place(each.host, each.pid)})"
                 for each in alive
-                if each.writing == version.inode
+                if version.inode in each.writing
             ]
             if writing:
                 raise InUse(f"it is being written: {_some(writing)}")

@@ -61,6 +61,7 @@ from gridfsmount.vfs.rules import (
     check_target,
     level_of,
 )
+from gridfsmount.vfs.version_attributes import can_be_set, set_on, told_of
 from gridfsmount.vfs.xattrs import described, with_attribute
 from gridfsmount.workers import Workers
 
@@ -368,6 +369,8 @@ class LakeTree:
         """
         node = await self._node(inode)
         value = node.xattrs.get(name)
+        if value is None:
+            value = told_of(node, name)
         if value is None and node.content is not None and name.startswith("user.lake."):
             content = await self._workers.foreground(self._lake.contents.get, node.content)
             value = described(content, name)
@@ -379,8 +382,16 @@ class LakeTree:
         """Names of the extended attributes that were set."""
         return sorted((await self._node(inode)).xattrs)
 
-    async def set_attribute(self, inode: Inode, name: str, value: bytes) -> None:
-        """Set an extended attribute."""
+    async def set_attribute(self, inode: Inode, name: str, value: bytes, caller: Caller) -> None:
+        """Set an extended attribute, or do what setting it means."""
+        node = await self._node(inode)
+        if can_be_set(node, name):
+            # Sealing may take as long as its files' bytes take to be read.
+            self._recent.forget(inode)
+            self._note_change(
+                await self._workers.wait(set_on, self._lake, node, name, value, caller)
+            )
+            return
 
         def changed(node: Node) -> dict[str, bytes]:
             if node.kind not in (Kind.FILE, Kind.DIRECTORY):
