@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gridfsmount.core.model import AREAS, ROOT, SHELVES, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import AREAS, ROOT, SHELVES, Inode, Kind, Name, Node, Record, State
 from gridfsmount.core.names import LATEST, check_shelf_name, decode_name
 from gridfsmount.core.versions import newest
 from gridfsmount.errors import (
@@ -190,6 +190,7 @@ def _make(lake: Lake, parent: Node, name: str, depth: int, uid: int, gid: int) -
         version=inode if state is not None else parent.version,
         state=state,
         created_ns=created,
+        record=None if state is None else Record(),
     )
     try:
         lake.commits.create(node)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gridfsmount.core.model import Inode, Kind, Name, Node, State
+from gridfsmount.core.model import Inode, Kind, Name, Node, Record, State
 from gridfsmount.errors import LakeError
 from gridfsmount.places import VERSION_DEPTH, LakePath, check_open, new_version_fields
 from gridfsmount.store.lake import Lake
@@ -182,5 +182,6 @@ def _new_folder(task: Task, attributes: Attributes, inode: Inode, now: int) -> N
         version=inode if depth == VERSION_DEPTH else task.folder.node.version,
         state=state,
         created_ns=created,
+        record=None if state is None else Record(),
     )
     return applied(node, attributes)

@@ -61,7 +61,7 @@ from gridfsmount.vfs.rules import (
     check_target,
     level_of,
 )
-from gridfsmount.vfs.version_attributes import can_be_set, set_on, told_of
+from gridfsmount.vfs.version_attributes import can_be_set, person, set_on, told_of
 from gridfsmount.vfs.xattrs import described, with_attribute
 from gridfsmount.workers import Workers
 
@@ -506,6 +506,7 @@ class LakeTree:
             level,
             target,
             time.time_ns(),
+            person(caller),
         )
         try:
             await self._workers.foreground(self._lake.commits.create, node)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from gridfsmount.core.model import Caller, Change, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import Caller, Change, Inode, Kind, Name, Node, Record, State
 from gridfsmount.vfs.rules import Level
 
 _SET_UID: Final = 0o4000
@@ -21,8 +21,12 @@ def new_node(
     level: Level,
     target: str,
     now: int,
+    by: str,
 ) -> Node:
-    """A node that `caller` makes in `folder`; set-group-ID folders hand down their group."""
+    """A node that `caller` makes in `folder`; set-group-ID folders hand down their group.
+
+    `by` says the same for people, as in "ana@gpu1", if it is a version.
+    """
     gid, mode = caller.gid, mode & 0o7777
     if folder.mode is not None and folder.mode & _SET_GID and folder.gid is not None:
         gid = folder.gid
@@ -42,6 +46,7 @@ def new_node(
         version=versions.get(level),
         state=State.DRAFT if level is Level.VERSION else None,
         created_ns=now if level is Level.VERSION else 0,
+        record=Record(by) if level is Level.VERSION else None,
     )
 
 

@@ -59,7 +59,7 @@ def set_on(lake: Lake, node: Node, name: str, value: bytes, caller: Caller) -> N
         text = value.decode().strip()
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{name}: the value is no text") from error
-    by = f"{_user(caller.uid)}@{socket.gethostname()}"
+    by = person(caller)
     if name == SEALED:
         if text in ("", "0"):
             raise NotPermitted("a version is sealed for good; set 1, or a message, to seal a draft")
@@ -74,8 +74,10 @@ def set_on(lake: Lake, node: Node, name: str, value: bytes, caller: Caller) -> N
     return linked
 
 
-def _user(uid: int) -> str:
+def person(caller: Caller) -> str:
+    """Who asks, for people: as in "ana@gpu1"."""
     try:
-        return pwd.getpwuid(uid).pw_name
+        user = pwd.getpwuid(caller.uid).pw_name
     except KeyError:
-        return str(uid)
+        user = str(caller.uid)
+    return f"{user}@{socket.gethostname()}"

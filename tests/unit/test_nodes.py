@@ -24,7 +24,7 @@ FOLDER = Node(
 
 def make(kind: Kind, mode: int, folder: Node = FOLDER, level: Level = Level.INSIDE) -> Node:
     name = Name(folder.inode, "new")
-    return new_node(Inode(3000), name, kind, mode, Caller(7, 8), folder, level, "", NOW)
+    return new_node(Inode(3000), name, kind, mode, Caller(7, 8), folder, level, "", NOW, "ana@gpu1")
 
 
 def test_a_new_node_belongs_to_its_caller_and_its_version() -> None:
