@@ -187,3 +187,27 @@ def test_a_seal_that_is_interrupted_leaves_a_draft_at_once(
     assert sealing.returncode == 1
     assert "is not sealed: interrupted" in told
     eventually(lambda: refused((here / "new").touch) is None, "it is a draft")
+
+
+def test_what_is_sealed_while_it_is_mounted_is_believed_for_good(
+    mounts: list[Mounted], here: Path, there: Path
+) -> None:
+    (here / "file").write_bytes(b"bytes")
+    assert (there / "file").read_bytes() == b"bytes"
+    assert seal(here).returncode == 0
+    eventually(lambda: refused((there / "new").touch) == errno.EROFS, "the seal shows")
+    with MongoClient[dict[str, Any]](mounts[0].uri) as client:
+
+        def asked_by(calls: Callable[[], object]) -> int:
+            before = client.admin.command("serverStatus")["opcounters"]
+            calls()
+            after = client.admin.command("serverStatus")["opcounters"]
+            return sum(int(after[kind]) - int(before[kind]) for kind in ("query", "command"))
+
+        def look() -> None:
+            for _ in range(300):
+                assert (there / "file").stat().st_size == 5
+                assert (there / "file").read_bytes() == b"bytes"
+
+        # Once for all, the kernel's moment over; chores of three mounts ask for a little.
+        eventually(lambda: asked_by(look) < 100, "the server is not asked any more")

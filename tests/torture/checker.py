@@ -236,14 +236,19 @@ class Drivers:
 def quiet_paths(
     belief: Belief, operations: Sequence[Operation], kills: Sequence[float]
 ) -> set[str]:
-    """Paths whose operations all succeeded, and were over for long enough when the server died."""
-    disturbed = {
-        path
-        for each in operations
-        if each.outcome != "done"
-        or any(each.begun <= kill <= each.ended + LAG_SECONDS for kill in kills)
-        for path in each.paths
-    }
+    """Paths whose operations all succeeded, and were over for long enough when the server died.
+
+    What drivers were left with under a name goes with it: when a path that is not quiet is renamed,
+    or its folder, the new one is not quiet either.
+    """
+    disturbed: set[str] = set()
+    for each in sorted(operations, key=lambda each: each.begun):
+        if (
+            each.outcome != "done"
+            or any(each.begun <= kill <= each.ended + LAG_SECONDS for kill in kills)
+            or (len(each.paths) > 1 and not disturbed.isdisjoint(each.paths))
+        ):
+            disturbed.update(each.paths)
     return {path for path in belief.certain if path not in disturbed}
 
 

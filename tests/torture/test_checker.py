@@ -95,3 +95,13 @@ def test_a_path_is_quiet_unless_the_server_died_soon_after_an_operation_on_it() 
     assert quiet_paths(belief, [operation], [10.9 + LAG_SECONDS]) == set()
     operation.outcome = "failed"
     assert quiet_paths(belief, [operation], []) == set()
+
+
+def test_a_path_that_is_not_quiet_takes_that_along_when_its_folder_is_renamed() -> None:
+    belief = Belief()
+    belief.done([Step({"old": None, "new": CONTENT, "other": CONTENT})])
+    write = Operation(0, 1, "write", (Step({"old": CONTENT}),), 10.0, 11.0, "done")
+    rename = Operation(0, 2, "rename", (Step({"old": None, "new": CONTENT}),), 20.0, 21.0, "done")
+
+    assert quiet_paths(belief, [rename, write], []) == {"old", "new", "other"}
+    assert quiet_paths(belief, [rename, write], [10.5]) == {"other"}
