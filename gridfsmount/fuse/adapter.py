@@ -235,7 +235,7 @@ class LakeOperations(pyfuse3.Operations):
         """Answers renameat2(2)."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             raise FUSEError(errno.EINVAL)
-        await self._tree.rename(
+        await self._tree.renaming.rename(
             Inode(parent_inode_old),
             decode_name(name_old),
             Inode(parent_inode_new),
@@ -355,7 +355,7 @@ class LakeOperations(pyfuse3.Operations):
             if ctx.uid not in (0, os.geteuid()):
                 raise FUSEError(errno.EACCES)
             return self._secrets[text]
-        return await self._tree.get_attribute(Inode(inode), text)
+        return await self._tree.annotations.get(Inode(inode), text)
 
     @_answer
     async def setxattr(
@@ -363,17 +363,17 @@ class LakeOperations(pyfuse3.Operations):
     ) -> None:
         """Answers setxattr(2)."""
         text = decode_attribute(name)
-        await self._tree.set_attribute(Inode(inode), text, value, _caller(ctx))
+        await self._tree.annotations.set(Inode(inode), text, value, _caller(ctx))
 
     @_answer
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
         """Answers listxattr(2)."""
-        return [name.encode() for name in await self._tree.attribute_names(Inode(inode))]
+        return [name.encode() for name in await self._tree.annotations.names(Inode(inode))]
 
     @_answer
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
         """Answers removexattr(2)."""
-        await self._tree.remove_attribute(Inode(inode), decode_attribute(name))
+        await self._tree.annotations.remove(Inode(inode), decode_attribute(name))
 
     async def _make(
         self,

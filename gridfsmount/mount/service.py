@@ -29,6 +29,7 @@ from gridfsmount.store.lake import Founder, Lake, open_lake
 from gridfsmount.vfs.answering import Answering
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.invalidation import Invalidation
+from gridfsmount.vfs.known_tree import KnownTree
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.presentation import Presentation
@@ -161,7 +162,7 @@ async def _serve(
             chunk_size=options.chunk_size,
             errands=errands,
         )
-        tree = LakeTree(lake, workers, files, folders, recent, presentation)
+        tree = LakeTree(KnownTree(lake, workers, files, folders, recent, presentation))
         answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
             LakeOperations(tree, files, _facts(options), {ADDRESS: uri.encode()}),
