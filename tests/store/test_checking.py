@@ -248,8 +248,8 @@ def test_the_hash_of_the_whole_is_verified(store: Lake, node: Node) -> None:
 def test_large_contents_are_verified_piece_by_piece(
     store: Lake, garden: Garden, version: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gridfsmount.checking.contents.SMALL", CHUNK)
-    monkeypatch.setattr("gridfsmount.checking.contents.READ_BYTES", 3 * CHUNK)
+    monkeypatch.setattr("gridfsmount.scanning.SMALL", CHUNK)
+    monkeypatch.setattr("gridfsmount.scanning.READ_BYTES", 3 * CHUNK)
     read: list[int] = []
     told: list[Finding] = []
     for number in range(10):
