@@ -25,7 +25,7 @@ from gridfsmount.checking.checker import Checker
 from gridfsmount.checking.findings import Fault, Finding
 from gridfsmount.checking.mender import Mender
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
-from gridfsmount.cli.wording import counted
+from gridfsmount.cli.wording import counted, printable
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.lake import Lake
 
@@ -205,6 +205,5 @@ def _print_table(report: _Report) -> None:
 
 
 def _printable(text: str) -> str:
-    """Text whose control characters do nothing, and whose brackets are no markup for rich."""
-    safe = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
-    return safe.replace("[", r"\[")
+    """Text for a cell, where rich takes brackets for markup."""
+    return printable(text).replace("[", r"\[")

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import (
     LakeChoice,
     lake_options,
@@ -26,7 +27,7 @@ from gridfsmount.errors import StartupError
 if TYPE_CHECKING:
     from gridfsmount.store.lake import Lake
     from gridfsmount.transfer.local import Owners
-    from gridfsmount.transfer.report import Progress, Report
+    from gridfsmount.transfer.report import Report
 
 SHOWN_FAILURES: Final = 100
 """Lines; the rest is counted."""
@@ -193,7 +194,7 @@ def _transfer(
     from gridfsmount.transfer.report import Halted, Report, printable
 
     began = time.monotonic()
-    with opened as lake, _bar(lake, measure, name, quiet=quiet) as progress:
+    with opened as lake, file_bar(lambda: measure(lake), name, quiet=quiet) as progress:
         tune_runtime()
         report = Report(progress)
         with _told_to_stop(report) as told:
@@ -232,44 +233,6 @@ def _sum_up(report: "Report", name: str, seconds: float, told: list[int], *, qui
         click.echo("gridfsmount: stopped; run the same command again to go on from here", err=True)
         return 128 + told[0]
     return 1 if total.failures else 0
-
-
-@contextmanager
-def _bar(
-    lake: "Lake", measure: "Callable[[Lake], tuple[int, int]]", name: str, *, quiet: bool
-) -> "Iterator[Progress]":
-    """A progress bar on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda files, size: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[files]:,} of {task.fields[all]:,} files"),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        count, size = measure(lake)
-        task: Any = bar.add_task(name, total=size, files=0, all=count)
-
-        def advance(files: int, size: int) -> None:
-            shown = bar.tasks[0].fields["files"] + files
-            bar.update(task, advance=size, files=shown, all=max(shown, count))
-
-        yield advance
 
 
 @contextmanager

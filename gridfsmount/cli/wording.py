@@ -1,6 +1,25 @@
-"""Numbers as people say them."""
+"""Numbers and names as people read them."""
 
 
 def counted(number: int, what: str) -> str:
     """As in "1 content" and "2,000 contents"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def mebibytes(size: int) -> str:
+    """As in "1,234.5 MiB"."""
+    return f"{size / (1 << 20):,.1f} MiB"
+
+
+def printable(text: str) -> str:
+    """Text whose control characters do nothing, and whose bytes that are no text can be seen."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a local name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
