@@ -112,6 +112,22 @@ def version_at(lake: Lake, path: LakePath) -> tuple[Node, LakePath]:
     return node, path
 
 
+def folder_at(lake: Lake, path: LakePath) -> tuple[Node, LakePath]:
+    """The version or folder that a path leads to, by a tag or `latest` if so, and its own path.
+
+    Raises:
+        NotFound: there is nothing.
+        NotADirectory: there is something else.
+    """
+    path = resolve(lake, path)
+    node = find(lake, path)
+    if node is None:
+        raise NotFound(f"{path}: there is no such version or folder in the lake")
+    if node.kind is not Kind.DIRECTORY:
+        raise NotADirectory(f"{path} is no version and no folder")
+    return node, path
+
+
 def check_new(path: LakePath, kind: Kind) -> None:
     """Refuse what the rules of the tree have no place for.
 

@@ -95,5 +95,5 @@ def _fly(lake: Lake, content: Content, first: int, past: int) -> list[Piece]:
 
 
 def _fly_whole(lake: Lake, contents: Sequence[Content]) -> list[Piece]:
-    found = lake.contents.examine_whole(contents)
-    return [Piece(each, 0, chunks) for each, chunks in zip(contents, found, strict=True)]
+    found = iter(lake.contents.examine_whole([each for each in contents if each.length]))
+    return [Piece(each, 0, next(found) if each.length else []) for each in contents]

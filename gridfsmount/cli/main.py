@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from gridfsmount import __version__
+from gridfsmount.cli.diff import diff
 from gridfsmount.cli.lakes import (
     DEFAULT_BUCKET,
     LakeChoice,
@@ -21,10 +22,12 @@ from gridfsmount.cli.lakes import (
     uri_file_option,
 )
 from gridfsmount.cli.logs import set_up_logging
+from gridfsmount.cli.manifest import manifest
 from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
 from gridfsmount.cli.transfer import get, put
+from gridfsmount.cli.verify import verify
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
 from gridfsmount.errors import ConfigError, MountError
@@ -311,6 +314,9 @@ def check(
 
 commands.add_command(put)
 commands.add_command(get)
+commands.add_command(manifest)
+commands.add_command(diff)
+commands.add_command(verify)
 commands.add_command(seal)
 
 

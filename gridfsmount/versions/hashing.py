@@ -71,11 +71,11 @@ class Hasher:
             fresh[seen] = now
             size += now.length
             if size >= NOTED_BYTES:
-                done |= self._note(fresh)
+                done |= self.note(fresh)
                 fresh, size = {}, 0
-        return done | self._note(fresh)
+        return done | self.note(fresh)
 
-    def _note(self, fresh: Mapping[Content, Content]) -> dict[Content, Hashed]:
+    def note(self, fresh: Mapping[Content, Content]) -> dict[Content, Hashed]:
         """Note hashes, and look whether their contents are still those that were read."""
         if self._notes and fresh:
             try:

@@ -5,10 +5,10 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeVar
 
 from gridfsmount.core.manifest import EMPTY_SHA256, manifest_line
-from gridfsmount.core.model import Content, Kind, Node
-from gridfsmount.errors import Conflict, Damaged, FileSystemError
+from gridfsmount.core.model import Content, ContentId, Inode, Kind, Node
+from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.lake import Lake
-from gridfsmount.versions.hashing import Hasher
+from gridfsmount.versions.hashing import Hashed, Hasher
 from gridfsmount.versions.walk import Entry, walk
 
 T = TypeVar("T")
@@ -41,20 +41,34 @@ def manifest(lake: Lake, version: Node, hasher: Hasher) -> Iterator[Line]:
         shown = [each.node.content for each in batch if each.node.content is not None]
         contents = hasher.load(shown)
         for entry in batch:
-            content = None if entry.node.content is None else contents[entry.node.content]
-            if isinstance(content, Damaged):
-                raise explained(lake, entry, content)
-            sha256 = EMPTY_SHA256 if content is None else content.sha256
-            assert sha256 is not None, "the hasher leaves none without"
-            yield Line(manifest_line(sha256, entry.path), entry, content)
+            node, content = entry.node, None
+            if node.content is not None:
+                found = contents[node.content]
+                content = readable(lake, entry.path, node.inode, node.content, found)
+            yield Line(manifest_line(sha256_of(content), entry.path), entry, content)
 
 
-def explained(lake: Lake, entry: Entry, error: Damaged) -> FileSystemError:
-    """Why the bytes of a file cannot be told: in a draft it may just have been written anew."""
-    now = lake.tree.get(entry.node.inode)
-    if now is None or now.content != entry.node.content:
-        return Conflict(f"{entry.path}: it was changed meanwhile; try again")
-    return Damaged(f"{entry.path}: {error}")
+def readable(lake: Lake, path: str, inode: Inode, content: ContentId, found: Hashed) -> Content:
+    """What was found of the content that a file showed.
+
+    Raises:
+        Damaged: it is missing or wrong; the text names the file.
+        Conflict: the file was written or removed meanwhile, in a draft.
+    """
+    if isinstance(found, Content):
+        return found
+    now = lake.tree.get(inode)
+    if now is None or now.content != content:
+        raise Conflict(f"{path}: it was changed meanwhile; try again")
+    raise Damaged(f"{path}: {found}") from found
+
+
+def sha256_of(content: Content | None) -> bytes:
+    """The hash of what a file shows, which a hasher brought."""
+    if content is None:
+        return EMPTY_SHA256
+    assert content.sha256 is not None, "a hasher leaves none without"
+    return content.sha256
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
