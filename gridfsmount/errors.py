@@ -1,7 +1,7 @@
 """Every error this project raises on purpose.
 
 Two families: a `FileSystemError` answers one request of the kernel (the errno for each is chosen
-in `gridfsmount.fuse.errnos`, nowhere else), a `StartupError` ends a command with a message for
+in `gridfsmount.core.errnos`, nowhere else), a `StartupError` ends a command with a message for
 the person who typed it. Foreign exceptions are translated at the seam where they appear.
 """
 

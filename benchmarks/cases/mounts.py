@@ -12,7 +12,7 @@ from benchmarks.comparison import Case, CaseBase, Figure
 from benchmarks.material import LAKE, MIB, SMALL_BYTES, Material
 from benchmarks.reading import Job, folder, reader, whole
 from benchmarks.rig import TICK, Measurement, Rig, Stopwatch
-from gridfsmount.mount.options import DEFAULT_CACHE
+from gridfsmount.core.defaults import DEFAULT_CACHE
 
 _MEMORY: Final = DEFAULT_CACHE + 150 * MIB
 """The cache, and what Python, the driver and a bounded number of nodes may take beside it."""

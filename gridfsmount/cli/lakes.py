@@ -10,20 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from gridfsmount.cli.secrets import URI_VARIABLE, read_config, read_uri_file, redact
+from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
+from gridfsmount.core import defaults
 from gridfsmount.errors import ConfigError, FileSystemError, LakeError, StartupError
-from gridfsmount.mount import options as defaults
 
 if TYPE_CHECKING:
     from gridfsmount.store.lake import Lake
 
 P = ParamSpec("P")
-
-DEFAULT_BUCKET: Final = "fs"
 
 uri_file_option = click.option(
     "--uri-file",
@@ -183,25 +181,3 @@ def _check_embedded(choice: LakeChoice, uri: str | None, *, must_exist: bool) ->
         raise ConfigError("--embedded brings its own server: leave the URI out")
     if must_exist and choice.embedded is not None and not choice.embedded.is_dir():
         raise ConfigError(f"--embedded {choice.embedded}: there is no such folder")
-
-
-def find_uri(
-    given: str, file: Path | None, settings: dict[str, str], *, place: str, otherwise: str = ""
-) -> str:
-    """The address: as given, from a file, from the environment, or from the config file.
-
-    Raises:
-        ConfigError: there is none; `place` says where on the command line it goes, and `otherwise`
-            what else will do.
-    """
-    if given:
-        return given
-    if file is not None:
-        return read_uri_file(file)
-    uri = os.environ.get(URI_VARIABLE) or settings.get("uri", "")
-    if not uri:
-        raise ConfigError(
-            f"no URI: give one {place}, with --uri-file, in {URI_VARIABLE}, or in a config file"
-            f"{otherwise}"
-        )
-    return uri

@@ -5,7 +5,7 @@ import logging.handlers
 from pathlib import Path
 from typing import Final
 
-from gridfsmount.cli.secrets import redact
+from gridfsmount.addresses import redact
 from gridfsmount.errors import ConfigError
 
 LOG_BYTES: Final = 10 << 20

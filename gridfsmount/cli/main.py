@@ -8,14 +8,13 @@ from typing import Final
 import click
 
 from gridfsmount import __version__
+from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
 from gridfsmount.cli.diff import diff
 from gridfsmount.cli.lakes import (
-    DEFAULT_BUCKET,
     LakeChoice,
     bucket_option,
     config_option,
     deadline_option,
-    find_uri,
     lake_options,
     lease_option,
     says_errors,
@@ -25,13 +24,13 @@ from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.manifest import manifest
 from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
 from gridfsmount.cli.sealing import seal
-from gridfsmount.cli.secrets import read_config, redact, scrub_process_title
+from gridfsmount.cli.secrets import scrub_process_title
 from gridfsmount.cli.transfer import get, put
 from gridfsmount.cli.verify import verify
+from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
 from gridfsmount.errors import ConfigError, MountError
-from gridfsmount.mount import options as defaults
 from gridfsmount.mount.daemon import default_log_file, run_in_background
 from gridfsmount.mount.mountpoint import check_mountpoint, unmount
 from gridfsmount.mount.options import MountOptions

@@ -2,19 +2,20 @@
 
 import json
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.who import who
-from gridfsmount.cli.wording import counted
+from gridfsmount.cli.wording import counted, mebibytes
 from gridfsmount.errors import FileSystemError, StartupError
 
 if TYPE_CHECKING:
@@ -48,14 +49,20 @@ def seal(path: str, uri: str | None, choice: LakeChoice, message: str, as_json: 
     ):
         version, where = version_at(lake, target)
         try:
-            with _bar(lake, str(where)) as (hashed, listed):
-                sealer = Sealer(lake, Hasher(lake, progress=hashed), listed)
+            with file_bar(partial(_measure, lake, str(where)), "seal") as advance:
+                sealer = Sealer(lake, Hasher(lake, progress=advance))
                 node = sealer.seal(version, message, who())
         except FileSystemError as error:
             raise StartupError(f"{where} is not sealed: {error}") from error
         except KeyboardInterrupt as error:
             raise StartupError(f"{where} is not sealed: interrupted") from error
     _tell(str(where), node, as_json=as_json)
+
+
+def _measure(lake: "Lake", path: str) -> tuple[int, int]:
+    count, size = lake.bulk.measure(path)
+    passes = 2 if lake.contents.lacks_hashes(path) else 1
+    return count * passes, size * passes
 
 
 def _tell(path: str, node: "Node", *, as_json: bool) -> None:
@@ -65,8 +72,8 @@ def _tell(path: str, node: "Node", *, as_json: bool) -> None:
         told = {"version": path, "files": seal.files, "bytes": seal.bytes, "digest": seal.digest}
         click.echo(json.dumps(told, indent=2))
         return
-    size = f"{seal.bytes / (1 << 20):,.1f} MiB"
-    click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {size}\nsha256 {seal.digest}")
+    click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {mebibytes(seal.bytes)}")
+    click.echo(f"sha256 {seal.digest}")
 
 
 @contextmanager
@@ -83,38 +90,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _bar(
-    lake: "Lake", path: str
-) -> Iterator[tuple[Callable[[int, int], None], Callable[[int], None]]]:
-    """A progress bar on a terminal; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield (lambda contents, size: None), (lambda files: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    _, size = lake.bulk.measure(path)
-    passes = 2 if lake.contents.lacks_hashes(path) else 1
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task: Any = bar.add_task("seal", total=size * passes)
-        files = 0
-
-        def hashed(contents: int, size: int) -> None:
-            bar.advance(task, size)
-
-        def listed(count: int) -> None:
-            nonlocal files
-            files += count
-            bar.update(task, description=f"seal, {counted(files, 'file')}")
-
-        yield hashed, listed

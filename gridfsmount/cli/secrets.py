@@ -1,31 +1,15 @@
-"""Addresses come with passwords: where they are taken from, and kept out of."""
+"""A password on the command line is kept out of the process list."""
 
-import os
 import re
-import stat
 import sys
-import tomllib
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import setproctitle
 
-from gridfsmount.errors import ConfigError
+from gridfsmount.addresses import redact
 
-URI_VARIABLE: Final = "GRIDFSMOUNT_URI"
-# One slash as well: that is what a path makes of an address that was given in its place.
-_CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?:/{1,2})(?:[^@\s]*@)+", re.IGNORECASE)
-_SECRET_OPTIONS: Final = re.compile(
-    r"\b((?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&\s]+", re.IGNORECASE
-)
 # In an argument of its own: a password that nobody quoted may hold anything.
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]*:/{1,2}).*@", re.IGNORECASE | re.DOTALL)
-_KEYS: Final = {"uri": str, "bucket": str}
-
-
-def redact(text: str) -> str:
-    """`text` without the user, the password and other secrets of any MongoDB address in it."""
-    return _SECRET_OPTIONS.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def scrub_process_title() -> None:
@@ -34,63 +18,3 @@ def scrub_process_title() -> None:
     clean = redact(" ".join(_ADDRESS.sub(r"\1***@", each) for each in sys.argv))
     if clean != command:
         setproctitle.setproctitle(clean)
-
-
-def read_uri_file(path: Path) -> str:
-    """The address in a file's first line.
-
-    Raises:
-        ConfigError: unreadable, empty, or readable by everybody.
-    """
-    text = _read_private(path).strip()
-    if not text:
-        raise ConfigError(f"{path} is empty: it should hold one line, mongodb://...")
-    return text.splitlines()[0].strip()
-
-
-def read_config(path: Path | None) -> dict[str, Any]:
-    """Settings from a TOML file, by default the user's or the machine's, if there is one.
-
-    Raises:
-        ConfigError: unreadable, no TOML, or an unknown key.
-    """
-    found = path or next((each for each in _default_configs() if _is_file(each)), None)
-    if found is None:
-        return {}
-    try:
-        settings = tomllib.loads(_read_private(found))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{found}: {error}") from error
-    for key, value in settings.items():
-        if key not in _KEYS:
-            raise ConfigError(f"{found}: unknown key {key!r}; known are {', '.join(_KEYS)}")
-        if not isinstance(value, _KEYS[key]):
-            raise ConfigError(f"{found}: {key} must be a string")
-    return settings
-
-
-def _default_configs() -> list[Path]:
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return [
-        Path(home).expanduser() / "gridfsmount" / "lake.toml",
-        Path("/etc/gridfsmount/lake.toml"),
-    ]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError:  # below the home of another user, as after `sudo -u`
-        return False
-
-
-def _read_private(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            open_to_all = os.fstat(file.fileno()).st_mode & stat.S_IROTH
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if open_to_all and redact(text) != text:
-        raise ConfigError(f"{path} holds a password and everybody may read it: chmod o-r {path}")
-    return text

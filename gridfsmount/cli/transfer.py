@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from gridfsmount.addresses import redact
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import (
     LakeChoice,
@@ -20,7 +21,6 @@ from gridfsmount.cli.lakes import (
     says_errors,
 )
 from gridfsmount.cli.parameters import Size
-from gridfsmount.cli.secrets import redact
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.errors import StartupError
 

@@ -31,10 +31,10 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from gridfsmount.core.errnos import FAULTS, errno_of
 from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
-from gridfsmount.fuse.errnos import FAULTS, errno_of
 from gridfsmount.fuse.kernel import forget_attributes
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.lake_tree import LakeTree

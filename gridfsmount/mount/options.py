@@ -6,19 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
+from gridfsmount.core.defaults import (
+    DEFAULT_CACHE,
+    DEFAULT_DEADLINE,
+    DEFAULT_DISK_CACHE,
+    DEFAULT_LEASE,
+)
 from gridfsmount.core.preferences import PRIMARY
-
-DEFAULT_DEADLINE: Final = 30.0
-"""Seconds for one database operation, fail-over included."""
-
-DEFAULT_LEASE: Final = 300.0
-"""Seconds after which a writer that no longer renews its lease counts as dead."""
-
-DEFAULT_CACHE: Final = 128 << 20
-"""Bytes of chunks in memory."""
-
-DEFAULT_DISK_CACHE: Final = 50 << 30
-"""Bytes of chunks on the local disk, when there is a folder for them."""
 
 TRASH_GRACE: Final = 24 * 3600.0
 """Seconds that removed contents stay readable through open handles."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -246,6 +247,29 @@ class Commits:
         if content is not None and not pages:
             self._leases.finish(content.id)
         return committed
+
+    def share(self, node: Node, content: Content, mtime_ns: int) -> None:
+        """Make a file show a content that another file shows, as a commit of it would.
+
+        Raises:
+            Conflict: the node changed meanwhile, or the content is being erased; look again.
+            Damaged: the content is gone.
+        """
+        replaced = None if node.content == content.id else node.content
+        if replaced is not None:
+            self._trash.announce(replaced, node.names[0].name)
+        self._tree.relink(node, content.id, content.length, mtime_ns)
+        try:
+            self._trash.keep(content.id)
+        except (Conflict, Damaged):
+            now = replace(node, rev=node.rev + 1)
+            if replaced is None:
+                self._tree.show(node.inode, None, node.mtime_ns, 0)
+            else:
+                self._tree.relink(now, replaced, node.size, node.mtime_ns)
+            raise
+        if replaced is not None:
+            self._trash.settle(replaced)
 
     def abandon(self, content: ContentId) -> None:
         """Remove the chunks of a content that will not be published, then its lease.

@@ -5,6 +5,7 @@ Asking for the three one after the other costs 1.1 ms on a local server, in one 
 
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,16 +53,27 @@ class Openings:
         Raises:
             Damaged: its node or its files document makes no sense.
         """
-        pipeline: list[Document] = [{"$match": {"_id": inode}}, self._look_up_file()]
+        return self._open({"_id": inode}, f"inode {inode}", whole, lambda: self._tree.get(inode))
+
+    def find(self, parent: Inode, name: str, *, whole: bool) -> Opening | None:
+        """The same for what a directory lists under `name`: a file, or anything else."""
+        named = {"names": {"$elemMatch": {"parent": parent, "name": name}}}
+        what = f"{name!r} in inode {parent}"
+        return self._open(named, what, whole, lambda: self._tree.find(parent, name))
+
+    def _open(
+        self, query: Document, what: str, whole: bool, get: Callable[[], Node | None]
+    ) -> Opening | None:
+        pipeline: list[Document] = [{"$match": query}, self._look_up_file()]
         if whole:
             pipeline.append(self._look_up_chunks())
         try:
-            with self._seam.operation(f"open inode {inode}"):
+            with self._seam.operation(f"open {what}"):
                 document = next(self._nodes.aggregate(pipeline), None)
         except StoreFailed as error:
             # Documents of another client may be too large to be joined.
             log.debug("asking one by one: %s", error)
-            return self._one_by_one(inode)
+            return self._one_by_one(get())
         if document is None:
             return None
         files, chunks = document.pop("file"), document.pop("chunks", [])
@@ -74,8 +86,7 @@ class Openings:
                 return Opening(node, content, check_whole(content, chunks))
         return Opening(node, content)
 
-    def _one_by_one(self, inode: Inode) -> Opening | None:
-        node = self._tree.get(inode)
+    def _one_by_one(self, node: Node | None) -> Opening | None:
         if node is None:
             return None
         with contextlib.suppress(Damaged):

@@ -33,7 +33,7 @@ from gridfsmount.transfer.lanes import Lanes
 from gridfsmount.transfer.local import kind_of, reason
 from gridfsmount.transfer.put_files import SMALL_BYTES, FilePutter, PutOptions
 from gridfsmount.transfer.report import Halted, Report
-from gridfsmount.transfer.uploading import Uploader
+from gridfsmount.transfer.uploading import Uploader, renewing
 
 BATCH_FILES: Final = 1000
 BATCH_BYTES: Final = 4 << 20
@@ -80,7 +80,7 @@ class Putter:
         try:
             level = self._tasks(places)
             with (
-                _renewing(self._lake),
+                renewing(self._lake),
                 _announced(self._lake, level),
                 Lanes(self._options.jobs, self._report) as lanes,
             ):
@@ -241,26 +241,6 @@ class Putter:
 def _special(status: os.stat_result) -> str:
     what = "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
     return f"it is {what}, which is not copied"
-
-
-@contextmanager
-def _renewing(lake: Lake) -> Iterator[None]:
-    """Keep the leases while files are under way."""
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(lake.leases.seconds / 4):
-            if lake.leases.active:
-                with suppress(FileSystemError):  # an outage only postpones it
-                    lake.leases.renew()
-
-    thread = threading.Thread(target=renew, name="renew", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Final
 
 from xxhash import xxh3_64_digest
 
-from gridfsmount.core.chunks import MAX_CHUNKS, MAX_HASHES, chunk_count
+from gridfsmount.core.chunks import HASH_BYTES, MAX_CHUNKS, MAX_HASHES, chunk_count
 from gridfsmount.core.model import Content, ContentId, Inode
 from gridfsmount.errors import Damaged, FileSystemError, FileTooBig
 from gridfsmount.store.lake import Lake
@@ -25,6 +25,73 @@ IN_FLIGHT: Final = 4
 
 VERIFY_BYTES: Final = 8 << 20
 """Bytes of one query that reads back."""
+
+
+class Upload:
+    """One content on its way to the server, its chunks in order. For one thread."""
+
+    def __init__(
+        self, uploader: "Uploader", target: ContentId, chunk_size: int, kept: Content | None = None
+    ) -> None:
+        """Send to `target`, through `uploader`, what follows the full chunks of `kept`.
+
+        Those are there already, copied from a content of the same chunk size.
+        """
+        self._uploader = uploader
+        self._target = target
+        self._chunk_size = chunk_size
+        self._flights: deque[Future[None]] = deque()
+        self._digest = hashlib.sha256() if kept is None else None
+        self._count = 0 if kept is None else kept.length // chunk_size
+        self._hashes: bytearray | None = bytearray()
+        if kept is not None:
+            known = kept.chunk_xxh3
+            self._hashes = None if known is None else bytearray(known[: self._count * HASH_BYTES])
+        self.size = self._count * chunk_size
+        """Bytes of the content so far."""
+
+    def send(self, chunks: Sequence[bytes]) -> None:
+        """Send the next chunks: all full, but for the very last.
+
+        Raises:
+            FileTooBig: GridFS could not number them.
+            FileSystemError: the server did not take earlier ones.
+        """
+        if self._count + len(chunks) > MAX_CHUNKS:
+            raise FileTooBig(f"it would have more than {MAX_CHUNKS:,} chunks")
+        self._flights.append(self._uploader.send(self._target, self._count, chunks))
+        for chunk in chunks:  # hashed while they are on their way
+            if self._digest is not None:
+                self._digest.update(chunk)
+            if self._hashes is not None:
+                self._hashes += xxh3_64_digest(chunk)
+            self.size += len(chunk)
+        self._count += len(chunks)
+        while self._flights and self._flights[0].done():
+            self._flights.popleft().result()
+
+    def wait(self) -> None:
+        """Return when none is under way any more, whatever became of them."""
+        for each in self._flights:
+            each.exception()
+
+    def content(self) -> Content:
+        """The content, ready to be published; waits for what is under way.
+
+        Raises:
+            FileSystemError: the server did not take all of it.
+        """
+        self.wait()
+        for each in self._flights:
+            each.result()
+        known = self._hashes
+        return Content(
+            self._target,
+            self.size,
+            self._chunk_size,
+            None if self._digest is None else self._digest.digest(),
+            bytes(known) if known is not None and len(known) <= MAX_HASHES else None,
+        )
 
 
 class Uploader:
@@ -67,29 +134,17 @@ class Uploader:
         count = chunk_count(source.status.st_size, self._chunk_size)
         if count > MAX_CHUNKS:
             raise FileTooBig(f"it would have more than {MAX_CHUNKS:,} chunks")
-        digest = hashlib.sha256()
-        hashes = bytearray()
-        flights: deque[Future[None]] = deque()
-        size = n = 0
+        upload = Upload(self, target, self._chunk_size)
         try:
             for chunks in self._groups(source):
                 self._report.check()
-                flights.append(self._send(target, n, chunks))
-                for chunk in chunks:  # hashed while they are on their way
-                    digest.update(chunk)
-                    hashes += xxh3_64_digest(chunk)
-                    size += len(chunk)
-                n += len(chunks)
-                while flights and flights[0].done():
-                    flights.popleft().result()
+                upload.send(chunks)
         finally:
             # Whatever happened, none may arrive after the content was given up.
-            errors = [error for each in flights if (error := each.exception()) is not None]
-        if errors:
-            raise errors[0]
-        source.check(size)
-        known = bytes(hashes) if len(hashes) <= MAX_HASHES else None
-        return Content(target, size, self._chunk_size, digest.digest(), known)
+            upload.wait()
+        content = upload.content()
+        source.check(content.length)
+        return content
 
     def verify(self, content: Content) -> None:
         """Read it all back from the server.
@@ -121,7 +176,8 @@ class Uploader:
         if group:
             yield group
 
-    def _send(self, target: ContentId, first: int, chunks: Sequence[bytes]) -> Future[None]:
+    def send(self, target: ContentId, first: int, chunks: Sequence[bytes]) -> Future[None]:
+        """Send chunks from number `first` on in the background, after others if there are many."""
         self._room.acquire()
         return self._pool.submit(
             self._releasing, lambda: self._put(target, list(enumerate(chunks, first)))
@@ -147,3 +203,23 @@ def whole_content(content: ContentId, data: bytes, chunk_size: int) -> tuple[Con
     hashes = b"".join([xxh3_64_digest(chunk) for chunk in chunks])
     digest = hashlib.sha256(data).digest()
     return Content(content, len(data), chunk_size, digest, hashes), chunks
+
+
+@contextlib.contextmanager
+def renewing(lake: Lake) -> Iterator[None]:
+    """Keep the leases of all that is being written while a block runs."""
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(lake.leases.seconds / 4):
+            if lake.leases.active:
+                with contextlib.suppress(FileSystemError):  # an outage only postpones it
+                    lake.leases.renew()
+
+    thread = threading.Thread(target=renew, name="renew", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -7,7 +7,7 @@ step can be interrupted, and leaves the draft that it was.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -41,11 +41,10 @@ SHOWN: Final = 5
 class Sealer:
     """Seals versions of one lake."""
 
-    def __init__(self, lake: Lake, hasher: Hasher, counted: Callable[[int], None]) -> None:
-        """Compute missing hashes with `hasher`; `counted` is told of files as they are listed."""
+    def __init__(self, lake: Lake, hasher: Hasher) -> None:
+        """Compute missing hashes with `hasher`."""
         self._lake = lake
         self._hasher = hasher
-        self._counted = counted
 
     def seal(self, version: Node, message: str, by: str) -> Node:
         """Make a draft sealed for good; returns its node as it is then.
@@ -147,12 +146,9 @@ class Sealer:
             digest.add(line)
             files += 1
             size += entry.node.size
-            if files % 1000 == 0:
-                self._counted(1000)
-                _check(lost)
+            _check(lost)
         if not files:
             raise InvalidArgument("it has no files: an empty version could never get any")
-        self._counted(files % 1000)
         return Seal(0, by, message, files, size, digest.hex)
 
     @contextmanager

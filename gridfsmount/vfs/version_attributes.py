@@ -63,7 +63,7 @@ def set_on(lake: Lake, node: Node, name: str, value: bytes, caller: Caller) -> N
     if name == SEALED:
         if text in ("", "0"):
             raise NotPermitted("a version is sealed for good; set 1, or a message, to seal a draft")
-        sealer = Sealer(lake, Hasher(lake), lambda files: None)
+        sealer = Sealer(lake, Hasher(lake))
         return sealer.seal(node, "" if text == "1" else text, by)
     if node.state is State.SEALED:
         raise ReadOnly("the version is sealed; `gridfsmount link` can still add to what is known")

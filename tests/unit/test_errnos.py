@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gridfsmount import errors
-from gridfsmount.fuse.errnos import _ERRNO, FAULTS, errno_of
+from gridfsmount.core.errnos import _ERRNO, FAULTS, errno_of
 
 
 def subclasses(

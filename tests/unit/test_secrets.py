@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gridfsmount.cli.secrets import read_config, read_uri_file, redact
+from gridfsmount.addresses import read_config, read_uri_file, redact
 from gridfsmount.errors import ConfigError
 
 # Distinctive enough that no other part of a message has it by chance.

@@ -46,7 +46,7 @@ def store(any_uri: str) -> Iterator[Lake]:
 
 
 def seal(lake: Lake, version: Node, message: str = "") -> Node:
-    return Sealer(lake, Hasher(lake), lambda files: None).seal(version, message, BY)
+    return Sealer(lake, Hasher(lake)).seal(version, message, BY)
 
 
 def current(lake: Lake, node: Node) -> Node:
@@ -362,7 +362,7 @@ def test_an_attempt_that_slept_too_long_seals_nothing(store: Lake, garden: Garde
             return found
 
     with pytest.raises(Conflict, match="sign of life"):
-        Sealer(store, Sleepy(store), lambda files: None).seal(version, "", BY)
+        Sealer(store, Sleepy(store)).seal(version, "", BY)
 
     assert current(store, version).state is State.DRAFT
 
