@@ -4,10 +4,9 @@ Without a mount: blocking, on the lake itself.
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -16,7 +15,7 @@ import click
 
 from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
 from gridfsmount.core import defaults
-from gridfsmount.errors import ConfigError, FileSystemError, LakeError, StartupError
+from gridfsmount.errors import ConfigError, LakeError
 
 if TYPE_CHECKING:
     from gridfsmount.store.lake import Lake
@@ -150,29 +149,17 @@ def _opened(
     choice: LakeChoice, address: str, bucket: str, read_only: bool, existing: bool, lease: float
 ) -> "Iterator[Lake]":
     # Imported late: pymongo takes a while, and `--help` needs none of it.
-    from gridfsmount.store.connection import connect
-    from gridfsmount.store.embedded import EmbeddedServer, running_uri
-    from gridfsmount.store.lake import Founder, open_lake
+    from gridfsmount.store.reaching import reached
 
-    with ExitStack() as resources:
-        if choice.embedded is not None:
-            running = running_uri(choice.embedded)
-            address = running or resources.enter_context(EmbeddedServer(choice.embedded)).uri
-        connection = connect(address, bucket=bucket, deadline=choice.deadline)
-        resources.callback(connection.close)
-        if not read_only and not connection.deployment.writable:
-            raise ConfigError(
-                f"{connection.deployment}: this user may not write there; the role readWrite may"
-            )
-        try:
-            lake = open_lake(
-                connection,
-                lease_seconds=lease,
-                founder=Founder(os.getuid(), os.getgid()),
-                read_only=existing,
-            )
-        except FileSystemError as error:
-            raise StartupError(f"the lake cannot be opened: {error}") from error
+    with reached(
+        address,
+        choice.embedded,
+        bucket=bucket,
+        deadline=choice.deadline,
+        lease=lease,
+        writable=not read_only,
+        existing=existing,
+    ) as lake:
         yield lake
 
 

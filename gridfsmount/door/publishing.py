@@ -1,0 +1,215 @@
+"""Files that appear whole: new ones, and new bytes for those that are there.
+
+What is small is sent with its names, in one transaction where there are any; what is large was
+uploaded under a lease before. Others may make, replace or remove the same names meanwhile: then it
+is looked at anew.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from gridfsmount.core.model import Caller, Content, Inode, Kind, Name, Node
+from gridfsmount.door.paths import Paths, Place
+from gridfsmount.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    FileSystemError,
+    InvalidArgument,
+    IsADirectory,
+)
+from gridfsmount.places import VERSION_DEPTH, LakePath, check_new, check_open, make_folder
+from gridfsmount.store.bulk import NewFile
+from gridfsmount.store.lake import Lake
+from gridfsmount.transfer.uploading import whole_content
+from gridfsmount.vfs import rules
+from gridfsmount.vfs.nodes import new_node
+
+TRIES: Final = 10
+"""A change that meets others' that often meets a fault, not a coincidence."""
+
+FILE_MODE: Final = 0o644
+
+
+class Publisher:
+    """Makes files and folders in one lake; safe to share between threads."""
+
+    def __init__(self, lake: Lake, paths: Paths, chunk_size: int) -> None:
+        """Cut small files into chunks of `chunk_size` bytes."""
+        self._lake = lake
+        self._paths = paths
+        self._chunk_size = chunk_size
+
+    def check_writable(self) -> None:
+        """Refuse what the database would refuse.
+
+        Raises:
+            AccessDenied: this user may not write.
+        """
+        if not self._lake.connection.deployment.writable:
+            raise AccessDenied(
+                f"{self._lake.connection.deployment}: this user may not write there; "
+                "the role readWrite may"
+            )
+
+    def check_version(self, version: Inode | None, path: LakePath) -> None:
+        """Refuse to change what is sealed.
+
+        Raises:
+            ReadOnly: it is.
+        """
+        if version is not None:
+            check_open(self._lake, version, path)
+
+    def check_file(self, path: LakePath, *, exclusive: bool) -> tuple[Place, Node | None]:
+        """Where a file is about to be written, and what is there.
+
+        Raises:
+            NotPermitted, ReadOnly, InvalidArgument: nothing can be written there.
+            AlreadyExists: there is a file, and `exclusive`.
+            IsADirectory: there is a folder.
+        """
+        self.check_writable()
+        place, opening = self._paths.target(path)
+        node = None if opening is None else opening.node
+        if place is None or (node is not None and node.kind is Kind.DIRECTORY):
+            raise IsADirectory(f"{path} is a folder")
+        if node is not None and exclusive:
+            raise AlreadyExists(f"{path} is there already")
+        if node is not None and node.kind is not Kind.FILE:
+            raise InvalidArgument(f"{path} is no file")
+        if node is None:
+            self.check_place(place, Kind.FILE)
+        self.check_version(place.folder.version, path)
+        return place, node
+
+    def check_place(self, place: Place, kind: Kind) -> None:
+        """Refuse something new where the rules of the tree have no place for it.
+
+        Raises:
+            NotPermitted, ReadOnly, InvalidArgument: nothing of that kind can be there.
+        """
+        if place.missing and len(place.path.parts) >= VERSION_DEPTH:
+            check_new(place.path, kind)
+        else:
+            rules.check_new(place.folder, place.name, kind)
+
+    def folder_of(self, place: Place) -> Node:
+        """The folder of a place, made if it is missing."""
+        if not place.missing:
+            return place.folder
+        made = make_folder(
+            self._lake, LakePath((*place.at, *place.missing)), os.getuid(), os.getgid()
+        )
+        self.touch(place.folder)
+        return made
+
+    def touch(self, *folders: Node) -> None:
+        """Their entries changed now."""
+        now = time.time_ns()
+        with suppress(FileSystemError):  # what was asked for is done
+            self._lake.tree.touch({folder.inode: now for folder in folders})
+
+    def new_number(self) -> Inode:
+        """A number for something new."""
+        return Inode(self._lake.tree.allocate(1)[0])
+
+    def new_file(self, folder: Node, name: str, mode: int = FILE_MODE) -> Node:
+        """An empty file that is about to be made."""
+        return new_node(
+            self.new_number(),
+            Name(folder.inode, name),
+            Kind.FILE,
+            mode,
+            Caller(os.getuid(), os.getgid()),
+            folder,
+            rules.Level.INSIDE,
+            "",
+            time.time_ns(),
+        )
+
+    def publish(self, path: LakePath, body: bytes | Content, *, exclusive: bool = False) -> None:
+        """Give the file at `path` these bytes, or make it; an uploaded content keeps its lease.
+
+        Raises:
+            AlreadyExists: somebody made it meanwhile, and `exclusive`.
+            Damaged: the lease expired.
+            FileSystemError: as for `check_file`.
+        """
+        try:
+            for _ in range(TRIES):
+                place, node = self.check_file(path, exclusive=exclusive)
+                with suppress(Conflict):
+                    if node is not None and self._replace(place, node, body):
+                        break
+                    if node is None and self._create(place, body):
+                        break
+                self._paths.forget()
+            else:
+                raise Conflict(f"{path} changes in the lake all the time")
+        except BaseException:
+            if isinstance(body, Content):  # what arrived is for the sweep to find out
+                self._lake.leases.forsake(body.id)
+            raise
+        finally:
+            with suppress(FileSystemError):  # else it expires
+                self._lake.leases.release_finished()
+
+    def _create(self, place: Place, body: bytes | Content) -> bool:
+        """Make a file; whether nobody else did meanwhile."""
+        folder = self.folder_of(place)
+        node = self.new_file(folder, place.name)
+        path = str(place.path)
+        if isinstance(body, Content):
+            node = replace(node, content=body.id, size=body.length)
+            try:
+                self._lake.bulk.publish_uploaded(NewFile(node, path, body))
+            except AlreadyExists:
+                return False
+        else:
+            file = NewFile(node, path)
+            if body:
+                content, chunks = self._cut(body)
+                node = replace(node, content=content.id, size=content.length)
+                file = NewFile(node, path, content, tuple(chunks))
+            if self._lake.bulk.publish([file]):
+                return False
+        self.touch(folder)
+        return True
+
+    def _replace(self, place: Place, node: Node, body: bytes | Content) -> bool:
+        """Give a file new bytes; whether it is still there."""
+        path = str(place.path)
+        if node.names[0] != Name(place.folder.inode, place.name):
+            path = self._lake.tree.path(node.inode) or path  # drivers know it by its first name
+        if not body:
+            return self._commit(node, path, None, ())
+        if isinstance(body, Content):
+            return self._commit(node, path, body, ())
+        content, chunks = self._cut(body)
+        if self._lake.connection.deployment.transactions:
+            return self._commit(node, path, content, list(enumerate(chunks)))
+        self._lake.leases.take(content.id, node.inode, place.name)
+        try:
+            self._lake.contents.put_chunks(content.id, list(enumerate(chunks)))
+            committed = self._commit(node, path, content, ())
+        except BaseException:
+            self._lake.leases.forsake(content.id)
+            raise
+        if not committed:
+            self._lake.commits.abandon(content.id)
+        return committed
+
+    def _commit(
+        self, node: Node, path: str, content: Content | None, pages: Sequence[tuple[int, bytes]]
+    ) -> bool:
+        """Whether the file was still there."""
+        now = time.time_ns()
+        return self._lake.commits.commit(node, path, content, pages, now, 0) is not None
+
+    def _cut(self, data: bytes) -> tuple[Content, list[bytes]]:
+        return whole_content(self._lake.contents.new_id(), data, self._chunk_size)
