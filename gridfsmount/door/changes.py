@@ -4,7 +4,6 @@ The rules are those of a mount (`gridfsmount.vfs.rules`). A change that met anot
 from the start.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +22,7 @@ from gridfsmount.errors import (
     NotFound,
     NotPermitted,
 )
-from gridfsmount.places import LakePath, make_folder
+from gridfsmount.places import LakePath
 from gridfsmount.store.lake import Lake
 from gridfsmount.vfs.rules import Level, check_removal, check_rename, level_of
 
@@ -62,8 +61,7 @@ class Changes:
             raise NotFound(f"the folder that {path} would be in is not there")
         self._publisher.check_place(place, Kind.DIRECTORY)
         self._publisher.check_version(place.folder.version, path)
-        make_folder(self._lake, place.path, os.getuid(), os.getgid())
-        self._publisher.touch(place.folder)
+        self._publisher.make_folder(self._publisher.folder_of(place), place.name)
 
     def remove(self, path: LakePath, *, folder: bool | None = None) -> None:
         """Remove a name: that of a file or a link, or of an empty folder.
@@ -87,11 +85,12 @@ class Changes:
                 self._lake.tree.remove_directory(node)
             else:
                 self._lake.commits.unlink(node, Name(place.folder.inode, place.name))
+            if node.kind is not Kind.FILE:  # a folder, or a link that leads to one
+                self._paths.forget()
             return place
 
         place = self._retry(attempt)
         self._publisher.touch(place.folder)
-        self._paths.forget()
 
     def rename(self, old: LakePath, new: LakePath) -> None:
         """Give something another name, atomically; what has that name is replaced.
@@ -104,7 +103,6 @@ class Changes:
         self._publisher.check_writable()
 
         def attempt() -> tuple[Node, Node]:
-            self._paths.forget()  # what is compared with the lake must come from it
             place, node = self._named(old)
             goal = self._paths.place(new)
             folder = self._publisher.folder_of(goal)
@@ -117,10 +115,11 @@ class Changes:
                 self._lake.commits.rename(node, *names, target, version)
             except AlreadyExists as error:
                 raise Conflict(str(error)) from error  # made meanwhile: replace that
+            if node.kind is not Kind.FILE:  # a folder, or a link that leads to one
+                self._paths.forget()
             return place.folder, folder
 
         self._publisher.touch(*self._retry(attempt))
-        self._paths.forget()
 
     def copy(self, old: LakePath, new: LakePath) -> None:
         """Make a second file that shows the content of the first.

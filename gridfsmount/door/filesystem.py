@@ -33,8 +33,9 @@ from gridfsmount.door.opening import (
 )
 from gridfsmount.door.reading import read_many, read_range
 from gridfsmount.door.refusals import os_error, translated
-from gridfsmount.errors import CrossVersion, FileSystemError
+from gridfsmount.errors import CrossVersion, FileSystemError, NotADirectory
 from gridfsmount.places import VERSION_DEPTH
+from gridfsmount.transfer.uploading import INSERT_BYTES
 
 
 class LakeFileSystem(AbstractFileSystem):
@@ -99,11 +100,10 @@ class LakeFileSystem(AbstractFileSystem):
         name = self._strip_protocol(path)
         found: list[Info]
         with translated(name):
-            info = look(self._door(), parsed(name), name)
-            if info["type"] == "directory":
+            try:
                 found = list(entries(self._door(), parsed(name), name))
-            else:
-                found = [info]
+            except NotADirectory:
+                found = [look(self._door(), parsed(name), name)]
         return found if detail else [each["name"] for each in found]
 
     def info(self, path: str, **kwargs: Any) -> Info:
@@ -292,8 +292,14 @@ class LakeFileSystem(AbstractFileSystem):
     def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file."""
         name = self._strip_protocol(path)
-        with open_for_writing(self._access, name, "x" if mode == "create" else "w") as file:
-            file.write(value)
+        if memoryview(value).nbytes > INSERT_BYTES or self._intrans:
+            with self.open(name, "xb" if mode == "create" else "wb") as file:
+                file.write(value)
+            return
+        with translated(name):
+            self._writing().publisher.publish(
+                parsed(name), bytes(value), exclusive=mode == "create"
+            )
 
     def put_file(
         self,

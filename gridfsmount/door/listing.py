@@ -58,7 +58,8 @@ def entries(door: Door, path: LakePath, name: str) -> Iterator[Info]:
     through a tree meets everything once.
 
     Raises:
-        NotFound, NotADirectory: there is no such folder.
+        NotFound: there is nothing.
+        NotADirectory: there is something else.
     """
     folder, real = door.paths.folder(path)
     prefix = f"{name}/" if name else ""

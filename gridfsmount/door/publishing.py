@@ -6,8 +6,9 @@ is looked at anew.
 """
 
 import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -21,8 +22,9 @@ from gridfsmount.errors import (
     FileSystemError,
     InvalidArgument,
     IsADirectory,
+    NotADirectory,
 )
-from gridfsmount.places import VERSION_DEPTH, LakePath, check_new, check_open, make_folder
+from gridfsmount.places import VERSION_DEPTH, LakePath, check_new, check_open
 from gridfsmount.store.bulk import NewFile
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.uploading import whole_content
@@ -34,6 +36,12 @@ TRIES: Final = 10
 
 FILE_MODE: Final = 0o644
 
+FOLDER_MODE: Final = 0o755
+
+RESERVED: Final = 64
+"""Inode numbers that are reserved together: waiting for the majority each time takes longer than
+all else. What is left of them when the process ends is never used."""
+
 
 class Publisher:
     """Makes files and folders in one lake; safe to share between threads."""
@@ -43,6 +51,8 @@ class Publisher:
         self._lake = lake
         self._paths = paths
         self._chunk_size = chunk_size
+        self._lock = threading.Lock()
+        self._numbers: Iterator[int] = iter(())
 
     def check_writable(self) -> None:
         """Refuse what the database would refuse.
@@ -99,13 +109,35 @@ class Publisher:
             rules.check_new(place.folder, place.name, kind)
 
     def folder_of(self, place: Place) -> Node:
-        """The folder of a place, made if it is missing."""
-        if not place.missing:
-            return place.folder
-        made = make_folder(
-            self._lake, LakePath((*place.at, *place.missing)), os.getuid(), os.getgid()
-        )
-        self.touch(place.folder)
+        """The folder of a place, made with all above it as far as they are missing.
+
+        Raises:
+            NotADirectory: something else is in its place.
+        """
+        folder = place.folder
+        for name in place.missing:
+            folder = self.make_folder(folder, name)
+        return folder
+
+    def make_folder(self, parent: Node, name: str) -> Node:
+        """A folder in another, made unless somebody else did meanwhile.
+
+        Raises:
+            NotADirectory: something else was made.
+            NotPermitted, ReadOnly, InvalidArgument: there can be none.
+        """
+        level = rules.check_new(parent, name, Kind.DIRECTORY)
+        made = self._node(parent, name, Kind.DIRECTORY, FOLDER_MODE, level)
+        try:
+            self._lake.commits.create(made)
+        except AlreadyExists:
+            found = self._lake.tree.find(parent.inode, name)
+            if found is None:
+                raise
+            if found.kind is not Kind.DIRECTORY:
+                raise NotADirectory(f"{name} is there, and no folder") from None
+            return found
+        self.touch(parent)
         return made
 
     def touch(self, *folders: Node) -> None:
@@ -116,21 +148,22 @@ class Publisher:
 
     def new_number(self) -> Inode:
         """A number for something new."""
-        return Inode(self._lake.tree.allocate(1)[0])
+        with self._lock:
+            number = next(self._numbers, None)
+            if number is None:
+                self._numbers = iter(self._lake.tree.allocate(RESERVED))
+                number = next(self._numbers)
+            return Inode(number)
 
     def new_file(self, folder: Node, name: str, mode: int = FILE_MODE) -> Node:
         """An empty file that is about to be made."""
-        return new_node(
-            self.new_number(),
-            Name(folder.inode, name),
-            Kind.FILE,
-            mode,
-            Caller(os.getuid(), os.getgid()),
-            folder,
-            rules.Level.INSIDE,
-            "",
-            time.time_ns(),
-        )
+        return self._node(folder, name, Kind.FILE, mode, rules.Level.INSIDE)
+
+    def _node(self, folder: Node, name: str, kind: Kind, mode: int, level: rules.Level) -> Node:
+        owner = Caller(os.getuid(), os.getgid())
+        place = Name(folder.inode, name)
+        now = time.time_ns()
+        return new_node(self.new_number(), place, kind, mode, owner, folder, level, "", now)
 
     def publish(self, path: LakePath, body: bytes | Content, *, exclusive: bool = False) -> None:
         """Give the file at `path` these bytes, or make it; an uploaded content keeps its lease.

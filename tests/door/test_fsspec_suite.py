@@ -1,38 +1,69 @@
-"""fsspec's own test suite, as it ships with fsspec, in a version of a lake."""
+"""fsspec's own test suite, as it ships with fsspec, in a version of a lake.
 
-import fsspec.tests.abstract as abstract
+All of it applies, and nothing of it is left out. What the tests only read is made once for a class
+and not once for a test: each file that is made waits for the disk.
+"""
+
+import posixpath
+import uuid
+from collections.abc import Callable
+
+import fsspec
+import fsspec.tests.abstract as suite
 import pytest
 
+from gridfsmount.door.filesystem import LakeFileSystem
 
-class LakeFixtures(abstract.AbstractFixtures):
-    @pytest.fixture
-    def fs_path(self, version: str) -> str:
-        return version
-
-    @pytest.fixture
-    def fs(self, request: pytest.FixtureRequest, uri: str) -> object:
-        return fsspec_filesystem(uri)
+Join = Callable[..., str]
 
 
-def fsspec_filesystem(uri: str) -> object:
-    return abstract and __import__("fsspec").filesystem("lake", uri=uri)
+class LakeFixtures(suite.AbstractFixtures):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fs(cls, uri: str) -> LakeFileSystem:
+        found: LakeFileSystem = fsspec.filesystem("lake", uri=uri)
+        return found
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fs_path(cls, fs: LakeFileSystem) -> str:
+        path = f"datasets/d{uuid.uuid4().hex}/v1"
+        fs.makedirs(path)
+        return path
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fs_join(cls) -> Join:
+        return posixpath.join
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fs_bulk_operations_scenario_0(
+        cls, fs: LakeFileSystem, fs_join: Join, fs_path: str
+    ) -> object:
+        return cls()._bulk_operations_scenario_0(fs, fs_join, f"{fs_path}/bulk")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def fs_glob_edge_cases_files(cls, fs: LakeFileSystem, fs_join: Join, fs_path: str) -> object:
+        return cls()._glob_edge_cases_files(fs, fs_join, f"{fs_path}/glob")
 
 
-class TestCopy(abstract.AbstractCopyTests, LakeFixtures):
+class TestCopy(suite.AbstractCopyTests, LakeFixtures):
     pass
 
 
-class TestGet(abstract.AbstractGetTests, LakeFixtures):
+class TestGet(suite.AbstractGetTests, LakeFixtures):
     pass
 
 
-class TestPut(abstract.AbstractPutTests, LakeFixtures):
+class TestPut(suite.AbstractPutTests, LakeFixtures):
     pass
 
 
-class TestOpen(abstract.AbstractOpenTests, LakeFixtures):
+class TestOpen(suite.AbstractOpenTests, LakeFixtures):
     pass
 
 
-class TestPipe(abstract.AbstractPipeTests, LakeFixtures):
+class TestPipe(suite.AbstractPipeTests, LakeFixtures):
     pass
