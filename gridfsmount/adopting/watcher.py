@@ -1,18 +1,25 @@
-"""Runs the adopter for as long as the mount lives.
+"""Runs the adopter and the follower for as long as the mount lives.
 
 On a replica set or a sharded cluster the server tells what changed; a standalone server is asked.
-Looking for renames and removals reads every document, so its pace follows its cost.
+What came last is adopted first; a backlog is worked off meanwhile, by one mount at a time. Looking
+for renames and removals reads every document, so on a standalone server its pace follows its cost.
+Four tasks that know nothing of each other but bells: whatever one of them does twice, or another
+mount does too, is harmless.
 """
 
 import logging
+import queue
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from gridfsmount.adopting.adopter import Adopter
-from gridfsmount.errors import FileSystemError
-from gridfsmount.store.foreign import ContentChanges
+from gridfsmount.adopting.follower import Follower
+from gridfsmount.adopting.progress import Progress
+from gridfsmount.errors import FileSystemError, StoreUnavailable
+from gridfsmount.store.foreign import LOOK, ContentChange, ContentChanges, Upload
 from gridfsmount.store.lake import Lake
 from gridfsmount.workers import Workers
 
@@ -26,6 +33,38 @@ RECONCILE_SHARE: Final = 0.02
 
 RETRY_SECONDS: Final = 2.0
 
+HEARD: Final = 1000
+"""Changes that wait to be followed; further uploads among them are left to the backlog."""
+
+HEAR_SECONDS: Final = 60.0
+"""For which the stream waits until there is room for another change."""
+
+REST_SHARE: Final = 0.5
+"""Of the time of a batch, before the next one: the backlog is in nobody's way."""
+
+RENEW_SECONDS: Final = 2.0
+"""Between two renewals of the turn to work off the backlog."""
+
+FAREWELL_SECONDS: Final = 2.0
+"""For giving the turn back when the mount ends; it expires soon anyway."""
+
+
+_NOTHING: Final[list[Upload]] = []
+
+
+class _Bell:
+    """Wakes the one task that waits for it; rung before, it is heard too."""
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        await self._rung.wait()
+        self._rung = trio.Event()
+
 
 class Watcher:
     """Keeps the tree in step, forever."""
@@ -34,51 +73,143 @@ class Watcher:
         """Watch the bucket of `lake`."""
         self._lake = lake
         self._workers = workers
-        self._adopter = Adopter(lake)
+        self._adopter, self._late_adopter = Adopter(lake), Adopter(lake)
+        self._follower = Follower(lake)
+        self._heard: queue.Queue[ContentChange] = queue.Queue(HEARD)
+        self._changed, self._more, self._look = _Bell(), _Bell(), _Bell()
 
     async def run(self) -> None:
         """Adopt and follow until cancelled; an outage is waited for."""
-        follow = self._stream if self._lake.connection.deployment.transactions else self._poll
+        self._more.ring()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._forever, self._more, self._adopt_all)
+            if self._lake.connection.deployment.transactions:
+                nursery.start_soon(self._forever, self._changed, self._follow)
+                nursery.start_soon(self._forever, self._look, self._reconcile)
+                nursery.start_soon(self._forever, None, self._listen)
+            else:
+                nursery.start_soon(self._forever, None, self._poll)
+                nursery.start_soon(self._forever, None, self._reconcile_at_leisure)
+
+    async def _forever(self, bell: _Bell | None, work: Callable[[], Awaitable[None]]) -> None:
+        """Do some work whenever its bell rings, once more after a failure."""
         while True:
+            if bell is not None:
+                await bell.wait()
             try:
-                await follow()
+                await work()
+                continue
             except FileSystemError as error:
                 log.warning("following other clients' uploads is interrupted: %s", error)
             except Exception:  # a document that nobody foresaw must not end the mount
                 log.exception("following other clients' uploads failed; please report this")
             await trio.sleep(RETRY_SECONDS)
+            # What was heard and not followed is found by looking.
+            self._more.ring()
+            self._look.ring()
 
-    async def _stream(self) -> None:
+    # --- what the server tells -----------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        token = trio.lowlevel.current_trio_token()
+
+        def hear(change: ContentChange) -> None:
+            if change.new and self._heard.full():
+                token.run_sync_soon(self._more.ring, idempotent=True)
+                return
+            try:
+                self._heard.put(change, timeout=HEAR_SECONDS)
+            except queue.Full:
+                raise StoreUnavailable("there are more changes than can be followed") from None
+            token.run_sync_soon(self._changed.ring, idempotent=True)
+
         # The stream first: what happens while looking is then told twice, not missed.
         changes = await self._workers.background(self._lake.foreign.watch)
         try:
-            await self._catch_up()
-            await self._reconcile()
-            while True:
-                content = await self._workers.wait(changes.next_change)
-                if content is not None:
-                    await self._workers.background(self._adopter.follow, content)
+            self._more.ring()
+            self._look.ring()
+            await self._workers.wait(changes.deliver, hear)
         finally:
             _close(changes)
 
-    async def _poll(self) -> None:
-        due = 0.0
-        while True:
-            await self._catch_up()
-            if time.monotonic() >= due:
-                due = await self._reconcile() / RECONCILE_SHARE + time.monotonic()
-            await trio.sleep(POLL_SECONDS)
+    async def _follow(self) -> None:
+        while changes := self._take_heard():
+            # A content once, however often it changed: what counts is how it is now.
+            new = {change.content for change in changes if change.new}
+            other = dict.fromkeys(change.content for change in changes if not change.new)
+            if len(new) > LOOK:
+                self._more.ring()
+            elif new:
+                await self._workers.background(self._adopter.adopt_these, list(new))
+            if other:
+                await self._workers.background(self._follower.follow, list(other))
 
-    async def _reconcile(self) -> float:
-        """Follow all that drivers renamed and removed; returns the seconds of a mere look."""
-        while True:
-            began = time.monotonic()
-            if not await self._workers.background(self._adopter.reconcile):
-                return time.monotonic() - began
+    def _take_heard(self) -> list[ContentChange]:
+        return [self._heard.get_nowait() for _ in range(self._heard.qsize())]
 
-    async def _catch_up(self) -> None:
-        while await self._workers.background(self._adopter.adopt_batch):
+    async def _reconcile(self) -> None:
+        """Follow all that drivers renamed and removed."""
+        while await self._workers.background(self._follower.reconcile):
             pass
+
+    # --- what a standalone server is asked -----------------------------------------------------
+
+    async def _poll(self) -> None:
+        if await self._workers.background(self._adopter.adopt_batch) >= LOOK:
+            self._more.ring()
+        await trio.sleep(POLL_SECONDS)
+
+    async def _reconcile_at_leisure(self) -> None:
+        found = 1
+        while found:
+            began = time.monotonic()
+            found = await self._workers.background(self._follower.reconcile)
+            took = time.monotonic() - began
+        await trio.sleep(max(POLL_SECONDS, took / RECONCILE_SHARE))
+
+    # --- the backlog ---------------------------------------------------------------------------
+
+    async def _adopt_all(self) -> None:
+        if await self._workers.background(self._adopter.adopt_batch) < LOOK:
+            return
+        if not await self._workers.background(self._lake.backlog.take_turn):
+            await trio.sleep(RENEW_SECONDS)  # another mount does it; this one looks again
+            self._more.ring()
+            return
+        try:
+            await self._work_off()
+        finally:
+            with trio.move_on_after(FAREWELL_SECONDS, shield=True):
+                await self._end_turn()
+
+    async def _work_off(self) -> None:
+        """Adopt the backlog, as long as it is this mount's turn."""
+        backlog = self._lake.backlog
+        progress = Progress(await self._workers.background(backlog.count), time.monotonic())
+        renewal = 0.0
+        found = True
+        while found:
+            found = False
+            batches = backlog.batches()
+            while uploads := await self._workers.background(next, batches, _NOTHING):
+                found = True
+                began = time.monotonic()
+                await self._workers.background(self._late_adopter.adopt_quietly, uploads)
+                progress.add(len(uploads), time.monotonic())
+                if time.monotonic() >= renewal:
+                    if not await self._workers.background(backlog.take_turn, progress.done):
+                        return  # it took too long, and another mount has it
+                    await self._workers.background(self._late_adopter.write_times)
+                    renewal = time.monotonic() + RENEW_SECONDS
+                await trio.sleep((time.monotonic() - began) * REST_SHARE)
+        await self._workers.background(self._late_adopter.write_times)
+        progress.end(time.monotonic())
+
+    async def _end_turn(self) -> None:
+        try:
+            await self._workers.background(self._lake.backlog.end_turn)
+        except FileSystemError as error:
+            log.debug("%s", error)
 
 
 def _close(changes: ContentChanges) -> None:

@@ -49,6 +49,12 @@ CONTENT_FORMAT: Final = 1
 """`metadata.lake.format` of contents: also the marker that tells ours from foreign ones."""
 
 _OBJECT_ID: Final = bson.encode({"": bson.ObjectId()})[:6]
+_TYPE_AT: Final = 4  # after the length of the document
+_EXACT_TYPES: Final = b"\x02\x05\x07"  # string, binary, ObjectId
+
+EXACT: Final = (str, bytes, bson.ObjectId)
+"""Values that equal nothing but themselves, unlike the integer 1 and the double 1.0."""
+
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _INTEGERS: Final = frozenset({int, Int64})
 _NO_NAMES: Final = frozenset({"", ".", ".."})
@@ -79,9 +85,9 @@ def content_key(content: ContentId) -> Any:
     return bson.decode(content.bson, codec_options=CODEC)[""]
 
 
-def is_object_id(content: ContentId) -> bool:
-    """Whether the `_id` is an ObjectId, which equals nothing but itself."""
-    return content.bson.startswith(_OBJECT_ID)
+def is_exact(content: ContentId) -> bool:
+    """Whether the `_id` is `EXACT`, of a type whose values equal nothing but themselves."""
+    return content.bson[_TYPE_AT] in _EXACT_TYPES
 
 
 def decode_content(document: Mapping[str, Any]) -> Content:

@@ -23,6 +23,7 @@ from gridfsmount.errors import (
     StoreUnavailable,
 )
 from gridfsmount.store.audit import Audit
+from gridfsmount.store.backlog import Backlog
 from gridfsmount.store.bulk import Bulk
 from gridfsmount.store.changes import Changes
 from gridfsmount.store.commits import Commits
@@ -81,6 +82,7 @@ class Lake:
     mending: Mending
     bulk: Bulk
     foreign: Foreign
+    backlog: Backlog
     statistics: Statistics
     changes: Changes
     versions: Versions
@@ -143,6 +145,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         mending=Mending(connection),
         bulk=Bulk(connection, tree, contents, leases, commits),
         foreign=Foreign(connection),
+        backlog=Backlog(connection, mount),
         statistics=Statistics(connection, tree),
         changes=Changes(connection),
         versions=Versions(connection, mount),

@@ -11,7 +11,7 @@ is. So at least one of them notices the other, and gives way.
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,6 +125,25 @@ class Trash:
             raise Conflict(f"content {content} is being erased")
         if entry.get("file") is not None:
             self._contents.restore(entry["file"])
+
+    def keep_many(self, contents: Collection[ContentId]) -> set[ContentId]:
+        """The same for many; returns those whose nodes must go.
+
+        One that was never here is not asked after: it may be gone.
+        """
+        with self._seam.operation(f"keep {len(contents)} contents"):
+            query = {"_id": {"$in": [content_key(each) for each in contents]}}
+            here = [content_id(each["_id"]) for each in self._trash.find(query, {"_id": 1})]
+        return {each for each in here if not self.keeps(each)}
+
+    def keeps(self, content: ContentId) -> bool:
+        """`keep`, as an answer: whether the node may stay."""
+        try:
+            self.keep(content)
+        except (Conflict, Damaged) as error:
+            log.info("not shown: %s", error)
+            return False
+        return True
 
     def recall(self, content: ContentId) -> bool:
         """Put the files document of a content that a node shows back; whether the trash had it."""

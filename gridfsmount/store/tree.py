@@ -8,11 +8,11 @@ machine has to know of the seal for that. What spans several documents is in
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from bson import Int64, ObjectId
+from bson import Int64
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -29,13 +29,14 @@ from gridfsmount.errors import (
 )
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
+    EXACT,
     Document,
     content_key,
     decode_node,
     encode_name,
     encode_node,
     encode_xattrs,
-    is_object_id,
+    is_exact,
 )
 from gridfsmount.store.naming import Page, decode_leniently, first_pages, page_of, path_of
 
@@ -44,6 +45,9 @@ NAMES_INDEX: Final = "names"
 
 GIVEN_UP: Final = 16
 """Contents that one node remembers it will never show: more writers do not die at once."""
+
+_PARENTS: Final = 100
+"""Directories of one question."""
 
 _DUPLICATE: Final = 11000
 
@@ -81,6 +85,28 @@ class Tree:
             documents = list(self._nodes.find(query).hint(NAMES_INDEX))
         nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         return {name: node for node in nodes for name in node.names if name in wanted}
+
+    def find_places(self, places: Collection[Name]) -> dict[Name, Node]:
+        """The nodes at these places, in any directories, as far as there are any."""
+        names: dict[Inode, list[str]] = {}
+        for place in places:
+            names.setdefault(place.parent, []).append(place.name)
+        found: dict[Name, Node] = {}
+        parents = list(names)
+        for at in range(0, len(parents), _PARENTS):
+            group = parents[at : at + _PARENTS]
+            if len(group) == 1:
+                found |= self.find_many(group[0], names[group[0]])
+                continue
+            queries = [
+                {"names": {"$elemMatch": {"parent": each, "name": {"$in": names[each]}}}}
+                for each in group
+            ]
+            with self._seam.operation(f"look up names in {len(group)} folders"):
+                documents = list(self._nodes.find({"$or": queries}).hint(NAMES_INDEX))
+            nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
+            found |= {name: node for node in nodes for name in node.names}
+        return found
 
     def page(self, parent: Inode, after: str, limit: int) -> Page:
         """Up to about `limit` entries of a directory whose names come after `after`."""
@@ -131,11 +157,13 @@ class Tree:
 
     def shown(self, contents: Sequence[ContentId]) -> set[ContentId]:
         """Those of `contents` that any node shows, even one that is malformed."""
-        keys = {content_key(each): each for each in contents if is_object_id(each)}
+        if not contents:
+            return set()
+        keys = {content_key(each): each for each in contents if is_exact(each)}
         with self._seam.operation(f"find the nodes of {len(keys)} contents"):
             query = {"content": {"$in": list(keys)}}
             found = [each["content"] for each in self._nodes.find(query, {"content": 1, "_id": 0})]
-        if len(keys) == len(contents) and all(isinstance(each, ObjectId) for each in found):
+        if len(keys) == len(contents) and all(isinstance(each, EXACT) for each in found):
             return {keys[each] for each in found}
         # What equals what is for the server to say: 1 and 1.0, or an array that has the value.
         return {content for content in contents if self.shows(content)}

@@ -13,6 +13,7 @@ from gridfs import GridFSBucket
 from pymongo.database import Database
 
 from gridfsmount.adopting.adopter import Adopter
+from gridfsmount.adopting.follower import Follower
 from gridfsmount.core.model import AREAS, UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import Damaged
 from gridfsmount.store.encoding import content_id
@@ -68,9 +69,9 @@ def adopt(store: Lake) -> None:
 
 
 def reconcile(store: Lake) -> None:
-    adopter = Adopter(store)
+    follower = Follower(store)
     for _ in range(10):
-        if not adopter.reconcile():
+        if not follower.reconcile():
             return
     raise AssertionError("there is always more to follow")
 
@@ -299,9 +300,9 @@ def test_removing_a_content_whose_id_is_null_removes_nothing_else(
     bucket.files.delete_one({"_id": None})
     before = list(store.connection.collection("tree").find())
     for _ in range(2):
-        content = changes.next_change()
-        if content is not None:
-            Adopter(store).follow(content)
+        change = changes.next_change()
+        if change is not None:
+            Follower(store).follow([change.content])
     changes.close()
     assert list(store.connection.collection("tree").find()) == before
 
@@ -433,7 +434,7 @@ def test_removing_an_older_revision_changes_nothing(store: Lake, bucket: Bucket)
     bucket.insert({"filename": "x", "uploadDate": at(2)}, b"2")
     adopt(store)
     bucket.gridfs.delete(old)
-    Adopter(store).follow(content_id(old))
+    Follower(store).follow([content_id(old)])
     assert shown(store) == {"unsorted/x": b"2"}
 
 
@@ -703,10 +704,11 @@ def test_the_server_tells_of_every_change(store: Lake, bucket: Bucket, what: str
     adopt(store)
     changes = store.foreign.watch()
     CHANGES[what](bucket)
-    content = changes.next_change()
+    change = changes.next_change()
     changes.close()
-    assert content is not None
-    Adopter(store).follow(content)
+    assert change is not None
+    assert change.new == (what == "upload")
+    Follower(store).follow([change.content])
     expected: dict[str, dict[str, bytes]] = {
         "upload": {"unsorted/old": b"old", "unsorted/new": b"new"},
         "rename": {"unsorted/new": b"old"},
