@@ -30,6 +30,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
+MEMORY = "/dev/shm"
+ROOM_BYTES = 4 << 30  # more than all servers of two test runs side by side ever hold
+
 EXIT_NET_ERROR = 48  # mongod's exit code when its port is taken
 ALREADY_INITIALIZED = 23
 
@@ -92,7 +95,7 @@ class Mongod(Started):
         """
         self.port = _free_port()
         self._is_temporary = directory is None
-        self.directory = directory or Path(tempfile.mkdtemp(prefix="gridfsmount-tests-"))
+        self.directory = directory or _new_directory()
         self._replica_set = replica_set
         self._auth = auth
         self._extra = tuple(extra)
@@ -205,6 +208,8 @@ class Mongod(Started):
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *self._extra,
         ]
+        if self._is_temporary:  # it may be memory: not 300 MB of journal in advance
+            command += ["--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)"]
         if self._replica_set:
             command += ["--replSet", REPLICA_SET]
         if self._auth:
@@ -246,6 +251,15 @@ class Mongod(Started):
     def _log_tail(self) -> str:
         log = self.directory / "mongod.log"
         return "\n".join(log.read_text().splitlines()[-20:]) if log.exists() else ""
+
+
+def _new_directory() -> Path:
+    """Make one in memory where there is room: a server starts and answers twice as fast there.
+
+    What a process wrote before it was killed is there afterwards, as on a disk.
+    """
+    has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
+    return Path(tempfile.mkdtemp(prefix="gridfsmount-tests-", dir=MEMORY if has_room else None))
 
 
 def _create_user(client: MongoClient[dict[str, Any]]) -> None:
