@@ -16,6 +16,7 @@ from gridfsmount.errors import (
     ReadOnly,
 )
 from gridfsmount.store.lake import Lake
+from gridfsmount.who import who
 
 VERSION_DEPTH: Final = 3
 """Parts of a version's path: datasets/mnist/v1."""
@@ -206,7 +207,7 @@ def _make(lake: Lake, parent: Node, name: str, depth: int, uid: int, gid: int) -
         version=inode if state is not None else parent.version,
         state=state,
         created_ns=created,
-        record=None if state is None else Record(),
+        record=None if state is None else Record(who()),
     )
     try:
         lake.commits.create(node)

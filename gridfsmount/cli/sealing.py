@@ -14,9 +14,9 @@ from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.who import who
 from gridfsmount.cli.wording import counted, mebibytes
 from gridfsmount.errors import FileSystemError, StartupError
+from gridfsmount.who import who
 
 if TYPE_CHECKING:
     from gridfsmount.core.model import Node

@@ -30,6 +30,7 @@ from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.uploading import whole_content
 from gridfsmount.vfs import rules
 from gridfsmount.vfs.nodes import new_node
+from gridfsmount.who import who
 
 TRIES: Final = 10
 """A change that meets others' that often meets a fault, not a coincidence."""
@@ -163,7 +164,7 @@ class Publisher:
         owner = Caller(os.getuid(), os.getgid())
         place = Name(folder.inode, name)
         now = time.time_ns()
-        return new_node(self.new_number(), place, kind, mode, owner, folder, level, "", now)
+        return new_node(self.new_number(), place, kind, mode, owner, folder, level, "", now, who())
 
     def publish(self, path: LakePath, body: bytes | Content, *, exclusive: bool = False) -> None:
         """Give the file at `path` these bytes, or make it; an uploaded content keeps its lease.

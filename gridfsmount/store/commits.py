@@ -34,6 +34,7 @@ from gridfsmount.errors import (
 )
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
+from gridfsmount.store.filenames import Filenames
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.trash import Trash
 from gridfsmount.store.tree import Tree
@@ -56,11 +57,13 @@ class Commits:
         contents: Contents,
         trash: Trash,
         leases: Leases,
+        filenames: Filenames,
     ) -> None:
         """Combine the collections of one lake."""
         self._connection = connection
         self._tree = tree
         self._contents = contents
+        self._filenames = filenames
         self._trash = trash
         self._leases = leases
         self._unfinished: set[Inode] = set()
@@ -490,8 +493,8 @@ class Commits:
         """Let drivers see a renamed node under its new path."""
         if node.kind is Kind.DIRECTORY:
             self._contents.rename_folder(old_path, path)
-        elif node.content is not None and node.version != UNSORTED:
-            self._contents.rename(node.content, path)
+        else:
+            self._filenames.tell(node, path)
 
     def _retell(self, node: Node, old_path: str) -> None:
         path = self._tree.path(node.inode)

@@ -35,10 +35,9 @@ from gridfsmount.store.encoding import (
     decode_content,
     encode_content,
 )
+from gridfsmount.store.seam import DUPLICATE
 
 log = logging.getLogger(__name__)
-
-_DUPLICATE: Final = 11000
 
 SECONDARY_REST: Final = 30.0
 """Seconds until secondaries are asked again after none answered."""
@@ -211,7 +210,7 @@ class Contents:
             except BulkWriteError as error:
                 # Written before: by an attempt whose answer was lost, or with older bytes.
                 failures = error.details["writeErrors"]
-                if any(each["code"] != _DUPLICATE for each in failures):
+                if any(each["code"] != DUPLICATE for each in failures):
                     raise
                 self._replace([documents[each["index"]] for each in failures])
 
@@ -343,6 +342,19 @@ class Contents:
         with self._seam.operation(f"hide content {content}"):
             return self._raw.find_one_and_delete({"_id": {"$eq": content_key(content)}})
 
+    def raw(self, contents: Sequence[ContentId]) -> list[RawBSONDocument]:
+        """The files documents of those of some contents that have one, as they are."""
+        with self._seam.operation(f"read {len(contents)} contents"):
+            return list(self._raw.find({"_id": {"$in": _keys(contents)}}))
+
+    def hide_many(self, contents: Sequence[ContentId]) -> None:
+        """Remove files documents; the chunks stay."""
+        self._seam.insist(
+            f"hide {len(contents)} contents",
+            lambda: self._relaxed.delete_many({"_id": {"$in": _keys(contents)}}),
+            factor=5,
+        )
+
     def restore(self, document: RawBSONDocument) -> None:
         """Put a hidden files document back, if it is not there."""
         with self._seam.operation("restore a content"):
@@ -374,7 +386,7 @@ class Contents:
         """Tell drivers the new path of one content."""
         with self._seam.operation(f"rename content {content}"):
             self._relaxed.update_one(
-                {"_id": {"$eq": content_key(content)}}, [_set_filename({"$literal": path})]
+                {"_id": {"$eq": content_key(content)}}, [set_filename({"$literal": path})]
             )
 
     def rename_folder(self, old: str, new: str) -> None:
@@ -388,7 +400,7 @@ class Contents:
         }
         self._seam.insist(
             f"rename contents below {old}",
-            lambda: self._relaxed.update_many(below, [_set_filename(path)]),
+            lambda: self._relaxed.update_many(below, [set_filename(path)]),
             factor=20,
         )
 
@@ -449,7 +461,8 @@ def _chunk_documents(content: ContentId, chunks: Sequence[tuple[int, bytes]]) ->
     return [{"_id": bson.ObjectId(), "files_id": key, "n": n, "data": data} for n, data in chunks]
 
 
-def _set_filename(expression: Document) -> Document:
+def set_filename(expression: Document) -> Document:
+    """The stage of an update that tells drivers a path."""
     # The copy tells a rename of ours from one that a driver made.
     return {"$set": {"filename": expression, "metadata.lake.filename": expression}}
 

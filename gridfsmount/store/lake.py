@@ -29,13 +29,17 @@ from gridfsmount.store.changes import Changes
 from gridfsmount.store.commits import Commits
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents
+from gridfsmount.store.detached import Detached
 from gridfsmount.store.encoding import encode_node
+from gridfsmount.store.filenames import Filenames
 from gridfsmount.store.foreign import Foreign
+from gridfsmount.store.forks import Forks
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.mending import Mending
 from gridfsmount.store.openings import Openings
 from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.processes import Processes
+from gridfsmount.store.removals import Removals
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
@@ -86,6 +90,9 @@ class Lake:
     statistics: Statistics
     changes: Changes
     versions: Versions
+    detached: Detached
+    forks: Forks
+    removals: Removals
     processes: Processes
 
 
@@ -128,8 +135,11 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
     tree = Tree(connection)
     contents = Contents(connection, mount)
     leases = Leases(connection, mount, lease_seconds)
-    trash = Trash(connection, contents, tree)
-    commits = Commits(connection, tree, contents, trash, leases)
+    filenames = Filenames(connection, tree, contents)
+    trash = Trash(connection, contents, tree, filenames)
+    commits = Commits(connection, tree, contents, trash, leases, filenames)
+    detached = Detached(connection)
+    removals = Removals(connection, trash, detached)
     return Lake(
         connection=connection,
         id=lake_id,
@@ -149,6 +159,9 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         statistics=Statistics(connection, tree),
         changes=Changes(connection),
         versions=Versions(connection, mount),
+        detached=detached,
+        forks=Forks(connection, tree, trash, detached, removals),
+        removals=removals,
         processes=Processes(connection, mount),
     )
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _UNAUTHORIZED: Final = 13
 _WRITE_CONFLICT: Final = 112
 _NO_SPACE: Final = frozenset({12299, 14031})  # quota exceeded, out of disk space
-_DUPLICATE: Final = 11000
+DUPLICATE: Final = 11000
 _UNKNOWN: Final = 8  # what WiredTiger's own errors come as, with strerror's words
 _ENOSPC: Final = os.strerror(errno.ENOSPC)
 
@@ -122,7 +122,7 @@ def reason_of(error: Exception) -> str:
 
 def is_duplicate(error: PyMongoError) -> bool:
     """Whether a unique index refused the write."""
-    return _code(error) == _DUPLICATE
+    return _code(error) == DUPLICATE
 
 
 def _code(error: Exception) -> int | None:

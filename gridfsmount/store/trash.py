@@ -16,13 +16,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReturnDocument
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError
 
 from gridfsmount.core.model import ContentId
 from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
 from gridfsmount.store.encoding import Document, content_id, content_key
+from gridfsmount.store.filenames import Filenames
+from gridfsmount.store.seam import DUPLICATE
 from gridfsmount.store.tree import Tree
 
 log = logging.getLogger(__name__)
@@ -47,13 +50,17 @@ class Swept:
 class Trash:
     """Removal of contents in two steps."""
 
-    def __init__(self, connection: Connection, contents: Contents, tree: Tree) -> None:
+    def __init__(
+        self, connection: Connection, contents: Contents, tree: Tree, filenames: Filenames
+    ) -> None:
         """Serve the lake of `connection`."""
         self._seam = connection.seam
+        self._filenames = filenames
+        self._files = connection.collection("files")
         self._trash = connection.acknowledged("trash")
         self._claims = self._trash.with_options(write_concern=DURABLE)
         self._raw = connection.raw("trash")
-        self._nodes = connection.collection("tree").name
+        self._nodes = connection.collection("tree")
         self._contents = contents
         self._tree = tree
 
@@ -70,10 +77,42 @@ class Trash:
                 upsert=True,
             )
 
+    def announce_many(self, contents: Sequence[ContentId]) -> None:
+        """The same for many contents, with their files documents."""
+        with self._seam.operation(f"move {len(contents)} contents to the trash", factor=5):
+            since = self._nodes.database.client.admin.command("hello")["localTime"]
+            entries = [
+                {"_id": each["_id"], "name": each.get("filename"), "since": since, "file": each}
+                for each in self._contents.raw(contents)
+            ]
+            if not entries:
+                return
+            try:
+                self._trash.insert_many(entries, ordered=False)  # three times as fast as updates
+            except BulkWriteError as error:
+                failures = error.details["writeErrors"]
+                if any(each["code"] != DUPLICATE for each in failures):
+                    raise
+                self._trash.bulk_write(
+                    [
+                        UpdateOne(
+                            {"_id": {"$eq": entries[each["index"]]["_id"]}},
+                            {"$set": entries[each["index"]], "$unset": {"kept": "", "claim": ""}},
+                            upsert=True,
+                        )
+                        for each in failures
+                    ],
+                    ordered=False,
+                )
+
     def settle(self, content: ContentId) -> None:
-        """The name is gone: hide the content from drivers, unless another node shows it."""
+        """The name is gone: hide the content from drivers, unless another node shows it.
+
+        Then they are told where that one is.
+        """
         if self._tree.shows(content):
-            self._forget(content)
+            self._forget([content])
+            self._filenames.settle([content])
             return
         hidden = self._contents.hide(content)
         if hidden is None:
@@ -99,6 +138,29 @@ class Trash:
             )
         if entry is not None and entry.get("kept"):
             self._contents.restore(hidden)
+
+    def settle_many(self, contents: Sequence[ContentId]) -> None:
+        """The same for many contents, announced or not.
+
+        Entries of those that others show stay, until the sweep finds them to be needless: it alone
+        can tell, when somebody else removes the others meanwhile.
+        """
+        shown = self._tree.shown(contents)
+        if shown:
+            self._filenames.settle(list(shown))
+        lost = [each for each in contents if each not in shown]
+        if not lost:
+            return
+        query = {**_any_of(lost), "file": {"$exists": True}}
+        with self._seam.operation("look through the trash"):
+            known = {content_id(each["_id"]) for each in self._trash.find(query, {"_id": 1})}
+        # The others were shown by two, who both lose them now.
+        self.announce_many([each for each in lost if each not in known])
+        self._contents.hide_many(lost)
+        with self._seam.operation("look through the trash"):
+            kept = list(self._raw.find({**query, "kept": True}))
+        for entry in kept:
+            self._contents.restore(entry["file"])
 
     def holds(self, content: ContentId) -> bool:
         """Whether a content is here, to stay until its time."""
@@ -127,14 +189,16 @@ class Trash:
             self._contents.restore(entry["file"])
 
     def keep_many(self, contents: Collection[ContentId]) -> set[ContentId]:
-        """The same for many; returns those whose nodes must go.
-
-        One that was never here is not asked after: it may be gone.
-        """
+        """The same for many; returns those whose nodes must go."""
+        keys = _any_of(contents)
         with self._seam.operation(f"keep {len(contents)} contents"):
-            query = {"_id": {"$in": [content_key(each) for each in contents]}}
-            here = [content_id(each["_id"]) for each in self._trash.find(query, {"_id": 1})]
-        return {each for each in here if not self.keeps(each)}
+            entries = {content_id(each["_id"]) for each in self._trash.find(keys, {"_id": 1})}
+            # After that: what had an entry until now, and none any more, is erased.
+            there = {content_id(each["_id"]) for each in self._files.find(keys, {"_id": 1})}
+        lost = {each for each in entries if not self.keeps(each)}
+        # What equals what is for the server to say.
+        missing = set(contents) - entries - there
+        return lost | {each for each in missing if not self._contents.exists(each)}
 
     def keeps(self, content: ContentId) -> bool:
         """`keep`, as an answer: whether the node may stay."""
@@ -181,7 +245,7 @@ class Trash:
             {"$project": {"length": "$file.length"}},
             {
                 "$lookup": {
-                    "from": self._nodes,
+                    "from": self._nodes.name,
                     "localField": "_id",
                     "foreignField": "content",
                     "pipeline": [{"$limit": 1}, {"$project": {"_id": 1}}],
@@ -221,7 +285,9 @@ class Trash:
         for content in shown:
             if entries[content].get("file") is not None:
                 self._contents.restore(entries[content]["file"])
-        self._drop(list(shown), claim)
+        if shown:
+            self._filenames.settle(list(shown))  # who removed the others may have died before that
+            self._drop(list(shown), claim)
         # Once more: if a name was lost before the nodes were looked for, the grace begins anew.
         left = [content for content in entries if content not in shown]
         with self._seam.operation("look through the trash"):
@@ -236,12 +302,13 @@ class Trash:
             with self._seam.operation("take contents out of the trash"):
                 self._trash.delete_many({**_any_of(contents), "claim": claim})
 
-    def _forget(self, content: ContentId) -> None:
-        with self._seam.operation(f"take content {content} out of the trash"):
-            self._trash.delete_one({"_id": {"$eq": content_key(content)}})
+    def _forget(self, contents: Sequence[ContentId]) -> None:
+        # Unless it has a files document: then somebody took the last file away meanwhile.
+        with self._seam.operation("take contents out of the trash"):
+            self._trash.delete_many({**_any_of(contents), "file": {"$exists": False}})
 
 
-def _any_of(contents: Sequence[ContentId] | Mapping[ContentId, object]) -> Document:
+def _any_of(contents: Collection[ContentId]) -> Document:
     return {"_id": {"$in": [content_key(each) for each in contents]}}
 
 

@@ -39,6 +39,7 @@ from gridfsmount.store.encoding import (
     is_exact,
 )
 from gridfsmount.store.naming import Page, decode_leniently, first_pages, page_of, path_of
+from gridfsmount.store.seam import DUPLICATE
 
 NAMES_INDEX: Final = "names"
 """Unique over parent and name; listing a directory is a walk along it."""
@@ -48,8 +49,6 @@ GIVEN_UP: Final = 16
 
 _PARENTS: Final = 100
 """Directories of one question."""
-
-_DUPLICATE: Final = 11000
 
 _CHANGEABLE: Final[Document] = {"frozen": {"$exists": False}}
 """Part of the query of every change: what is sealed stays as it is, whoever believes otherwise."""
@@ -107,6 +106,15 @@ class Tree:
             nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
             found |= {name: node for node in nodes for name in node.names}
         return found
+
+    def at(self, path: str) -> Node | None:
+        """The node at a path below the root, if there is one; links are not followed."""
+        node = self.get(ROOT)
+        for name in path.split("/"):
+            if node is None:
+                return None
+            node = self.find(node.inode, name)
+        return node
 
     def page(self, parent: Inode, after: str, limit: int) -> Page:
         """Up to about `limit` entries of a directory whose names come after `after`."""
@@ -279,7 +287,7 @@ class Tree:
             try:
                 return self._nodes.bulk_write(requests).matched_count == 1
             except BulkWriteError as error:
-                if any(each["code"] != _DUPLICATE for each in error.details["writeErrors"]):
+                if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
                     raise
                 raise AlreadyExists(node.names[0].name) from error
 
@@ -290,7 +298,7 @@ class Tree:
                 self._nodes.insert_many([encode_node(node) for node in nodes], ordered=False)
             except BulkWriteError as error:
                 failures = error.details["writeErrors"]
-                if any(each["code"] != _DUPLICATE for each in failures):
+                if any(each["code"] != DUPLICATE for each in failures):
                     raise
                 return {nodes[each["index"]].inode for each in failures}
         return set()
@@ -483,11 +491,13 @@ class Tree:
         return decode_node(document)
 
     def parked(self) -> list[tuple[Node, list[Name]]]:
-        """Nodes that were set aside, with the places to put them back to."""
+        """Nodes that were set aside, with the places to put them back to.
+
+        Versions that are being made or removed are none.
+        """
+        query = {"names.parent": NO_FOLDER, "_id": {"$ne": ROOT}, "detached": {"$exists": False}}
         with self._seam.operation("look for nodes set aside"):
-            documents = list(
-                self._nodes.find({"names.parent": NO_FOLDER, "_id": {"$ne": ROOT}}).limit(1000)
-            )
+            documents = list(self._nodes.find(query).limit(1000))
         return [
             (node, [Name(Inode(home["parent"]), home["name"]) for home in each.get("was", [])])
             for each in documents

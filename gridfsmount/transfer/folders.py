@@ -12,6 +12,7 @@ from gridfsmount.places import VERSION_DEPTH, LakePath, check_open, new_version_
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.local import Attributes, Owners, applied, attributes_of, reason
 from gridfsmount.transfer.report import FATAL, Report
+from gridfsmount.who import who
 
 AT_ONCE: Final = 1000
 """Folders in one command."""
@@ -182,6 +183,6 @@ def _new_folder(task: Task, attributes: Attributes, inode: Inode, now: int) -> N
         version=inode if depth == VERSION_DEPTH else task.folder.node.version,
         state=state,
         created_ns=created,
-        record=None if state is None else Record(),
+        record=None if state is None else Record(who()),
     )
     return applied(node, attributes)
