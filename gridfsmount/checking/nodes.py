@@ -1,10 +1,10 @@
 """Whether nodes are as they should be: where they hang, what they show, how large they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from gridfsmount.checking.findings import Fault, Finding
 from gridfsmount.checking.places import Place, Places
-from gridfsmount.core.model import NO_FOLDER, ROOT, UNSORTED, Inode, Kind, Node
+from gridfsmount.core.model import NO_FOLDER, ROOT, UNSORTED, ContentId, Inode, Kind, Node
 from gridfsmount.store.audit import FileState, NodeState
 from gridfsmount.store.lake import Lake
 
@@ -31,9 +31,20 @@ class NodeExamination:
                 if state.node.version is not None:
                     above.add(state.node.version)
         self._places.load(above - {NO_FOLDER})
-        return [finding for state in states for finding in self._faults(state)]
+        twins = self._lake.filenames.of(self._elsewhere(states))
+        return [finding for state in states for finding in self._faults(state, twins)]
 
-    def _faults(self, state: NodeState) -> Iterator[Finding]:
+    def _elsewhere(self, states: Sequence[NodeState]) -> list[ContentId]:
+        """Contents that drivers know by other paths: of other files that show them, perhaps."""
+        return [
+            state.file.id
+            for state in states
+            if state.node is not None
+            and state.file is not None
+            and self._places.of(state.node.names[0]).path != state.file.filename
+        ]
+
+    def _faults(self, state: NodeState, twins: Mapping[ContentId, Set[str]]) -> Iterator[Finding]:
         node = state.node
         if node is None:
             name = f"inode {state.inode}"
@@ -45,11 +56,14 @@ class NodeExamination:
         path = place.path or f"(inode {node.inode}) {node.names[0].name}"
         yield from self._faults_above(node, place, path)
         if node.kind is Kind.FILE:
-            yield from self._faults_below(node, state.file, place.path, path)
+            yield from self._faults_below(node, state.file, path)
+            yield from self._faults_in_filename(node, state.file, place.path, twins)
 
     def _faults_above(self, node: Node, place: Place, path: str) -> Iterator[Finding]:
         parents = [name.parent for name in node.names]
         if NO_FOLDER in parents:
+            if node.record is not None and node.record.detached:
+                return
             yield Finding(
                 Fault.INTERRUPTED, path, "set aside by a rename that did not end", node.inode
             )
@@ -66,9 +80,7 @@ class NodeExamination:
             detail = f"{count} folder{'s' if count > 1 else ''} below each other, without a root"
             yield Finding(Fault.CYCLE, path, detail, node.inode)
 
-    def _faults_below(
-        self, node: Node, file: FileState | None, place: str | None, path: str
-    ) -> Iterator[Finding]:
+    def _faults_below(self, node: Node, file: FileState | None, path: str) -> Iterator[Finding]:
         if node.content is None:
             if node.size != 0:
                 detail = f"{node.size:,} bytes, but no content"
@@ -81,16 +93,21 @@ class NodeExamination:
         if file.content is not None and file.content.length != node.size:
             detail = f"{node.size:,} bytes in the tree, {file.content.length:,} in the content"
             yield Finding(Fault.WRONG_SIZE, path, detail, node.inode, node.content)
-        if place is not None and file.marked and node.version != UNSORTED:
-            yield from self._faults_in_filename(node, file, place)
 
-    def _faults_in_filename(self, node: Node, file: FileState, path: str) -> Iterator[Finding]:
+    def _faults_in_filename(
+        self,
+        node: Node,
+        file: FileState | None,
+        path: str | None,
+        twins: Mapping[ContentId, Set[str]],
+    ) -> Iterator[Finding]:
+        if file is None or path is None or not file.marked or node.version == UNSORTED:
+            return
         if file.filename == path:
             return
         detail = f"drivers see it as {file.filename!r}"
         if file.filename != file.known_filename and not self._places.is_sealed(node.version):
             yield Finding(Fault.RENAMED, path, detail, node.inode, node.content)
             return
-        twins = [each.inode for each in self._lake.tree.by_content(file.id)]
-        if file.filename not in self._lake.tree.paths(twins).values():
+        if file.filename not in twins.get(file.id, ()):
             yield Finding(Fault.WRONG_FILENAME, path, detail, node.inode, node.content)

@@ -31,6 +31,8 @@ class Sweep:
     """Nodes that no folder leads to."""
     strays: int = 0
     """Contents of which there are chunks and nothing else."""
+    versions: int = 0
+    """Versions that were left half made or half removed."""
 
 
 Tell: TypeAlias = Callable[[Sweep], None]
@@ -54,6 +56,11 @@ def sweep(
     lake.versions.end_given_up()
     done = Sweep(leases=lake.commits.sweep_leases())
     tell(done)
+    left: set[Inode] = set()
+    for remains, _ in lake.removals.clear():
+        left.add(remains.version)
+        done = replace(done, versions=len(left))
+        tell(done)
     more = True
     while more:
         swept = lake.trash.sweep(grace, BATCH)
@@ -87,7 +94,8 @@ def foresee(lake: Lake, *, grace: float, orphan_grace: float, strays: bool = Fal
         orphans += len(stretch.orphans)
         after = stretch.last
     lost = sum(1 for _ in _strays(lake, grace)) if strays else 0
-    return Sweep(lake.leases.expired(), trash.contents, trash.bytes, orphans, lost)
+    left = len(lake.detached.remains())
+    return Sweep(lake.leases.expired(), trash.contents, trash.bytes, orphans, lost, left)
 
 
 def _strays(lake: Lake, grace: float) -> Iterator[ContentId]:

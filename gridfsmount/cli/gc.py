@@ -66,7 +66,9 @@ def _status() -> Iterator[Tell]:
 
 def _summary(done: Sweep) -> str:
     strays = f", {counted(done.strays, 'stray content')}" if done.strays else ""
+    versions = f", {counted(done.versions, 'unfinished version')}" if done.versions else ""
     return (
         f"{counted(done.contents, 'content')} of {done.bytes / (1 << 20):,.1f} MiB, "
-        f"{counted(done.leases, 'dead upload')}, {counted(done.orphans, 'orphan')}{strays}"
+        f"{counted(done.leases, 'dead upload')}, "
+        f"{counted(done.orphans, 'orphan')}{strays}{versions}"
     )

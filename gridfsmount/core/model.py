@@ -153,6 +153,8 @@ class Record:
     parent: Origin | None = None
     """What it was forked from."""
     sources: tuple[Source, ...] = ()
+    detached: bool = False
+    """It hangs in no folder, since it is being made or removed."""
 
 
 @dataclass(frozen=True, slots=True)

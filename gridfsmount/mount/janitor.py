@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ RETRY_SECONDS: Final = 5.0
 TRASH_BATCH: Final = 1000
 """Contents that are swept before the next look at what else is due."""
 
+VERSION_SECONDS: Final = 60.0
+
 ORPHAN_SECONDS: Final = 24 * 3600.0
 """One mount of a lake looks through its whole tree as often as that."""
 
@@ -57,6 +59,8 @@ class Janitor:
         self._recent = recent
         self._trash_grace = trash_grace
         self._mountpoint = str(mountpoint.absolute())
+        self._clearing: Iterator[object] | None = None
+        """Removes what forks and removals of versions left behind; None while there is nothing."""
         self._orphans_after: Inode | None = None
         """Where the look for orphans goes on; None while there is none."""
 
@@ -79,6 +83,7 @@ class Janitor:
                     _Chore(self._sweep_leases, min(lease, 60.0)),
                     _Chore(self._end_seals, CLAIM_SECONDS),
                     _Chore(self._sweep_trash, TRASH_SECONDS),
+                    _Chore(self._sweep_versions, VERSION_SECONDS),
                     _Chore(self._sweep_orphans, QUESTION_SECONDS),
                 ],
             )
@@ -139,6 +144,15 @@ class Janitor:
             self._lake.trash.sweep, self._trash_grace, TRASH_BATCH
         )
         return swept.more
+
+    async def _sweep_versions(self) -> bool:
+        """Remove a batch of a version that was left half made or half removed."""
+        clearing = self._clearing or self._lake.removals.clear()
+        self._clearing = None  # it ends when it fails
+        if await self._workers.background(next, clearing, None) is None:
+            return False
+        self._clearing = clearing
+        return True
 
     async def _sweep_orphans(self) -> bool:
         """Look at one stretch of the tree, once a day in turn at all of it.

@@ -265,6 +265,7 @@ def _decode_record(document: Mapping[str, Any]) -> Record:
         sealing=None if sealing is None else _decode_sealing(sealing),
         parent=None if parent is None else _decode_origin(parent),
         sources=tuple(_decode_source(each) for each in _list(document.get("sources", []))),
+        detached="detached" in document,
     )
 
 

@@ -6,7 +6,7 @@ renames another file that shows it leaves the filename as it is, and who takes t
 tells drivers the path of one that is left.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from gridfsmount.core.model import ROOT, UNSORTED, ContentId, Inode, Name, Node
@@ -42,15 +42,7 @@ class Filenames:
 
     def settle(self, contents: Sequence[ContentId]) -> None:
         """Some contents lost a file, which others may show still: tell the path of one of these."""
-        keys = [content_key(each) for each in contents]
-        shown: dict[ContentId, list[Name]] = {}
-        with self._seam.operation(f"find the nodes of {len(keys)} contents", factor=5):
-            query = {"content": {"$in": keys}, "version": {"$ne": UNSORTED}}
-            for node in self._nodes.find(query, {"content": 1, "names": {"$slice": 1}}):
-                name = first_name(node)
-                if name is not None:
-                    shown.setdefault(content_id(node["content"]), []).append(name)
-        paths = self.paths({name for names in shown.values() for name in names})
+        shown = self.of(contents)
         with self._seam.operation(f"read {len(shown)} filenames"):
             fields = {"filename": 1, "metadata.lake.filename": 1}
             known = [content_key(each) for each in shown]
@@ -61,7 +53,7 @@ class Filenames:
             # What a driver has renamed, the tree will follow.
             if not isinstance(filename, str) or filename != lake_metadata(document).get("filename"):
                 continue
-            here = [paths[name] for name in shown.get(content, ()) if name in paths]
+            here = shown.get(content)
             if here and filename not in here:
                 changes.setdefault(_unlike(filename, min(here)), []).append(document["_id"])
         for (old, new), ids in changes.items():
@@ -79,9 +71,25 @@ class Filenames:
             factor=5,
         )
 
-    def paths(self, names: Iterable[Name]) -> dict[Name, str]:
+    def of(self, contents: Sequence[ContentId]) -> dict[ContentId, set[str]]:
+        """The paths of the files that show some contents, but for those below `unsorted`."""
+        keys = [content_key(each) for each in contents]
+        shown: dict[ContentId, list[Name]] = {}
+        query: Document = {"content": {"$in": keys}, "version": {"$ne": UNSORTED}}
+        with self._seam.operation(f"find the nodes of {len(keys)} contents", factor=5):
+            for node in self._nodes.find(query, {"content": 1, "names": {"$slice": 1}}):
+                name = first_name(node)
+                if name is not None:
+                    shown.setdefault(content_id(node["content"]), []).append(name)
+        paths = self._paths({name for names in shown.values() for name in names})
+        found = {
+            content: {paths[name] for name in names if name in paths}
+            for content, names in shown.items()
+        }
+        return {content: here for content, here in found.items() if here}
+
+    def _paths(self, names: Set[Name]) -> dict[Name, str]:
         """Paths below the root of those names that hang on it, whose folders are few."""
-        names = set(names)
         above: dict[Inode, Name | None] = {}
         wanted = {name.parent for name in names}
         while wanted:

@@ -81,6 +81,7 @@ class Lake:
     leases: Leases
     trash: Trash
     commits: Commits
+    filenames: Filenames
     orphans: Orphans
     audit: Audit
     mending: Mending
@@ -150,6 +151,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         leases=leases,
         trash=trash,
         commits=commits,
+        filenames=filenames,
         orphans=Orphans(connection, tree, commits),
         audit=Audit(connection),
         mending=Mending(connection),
