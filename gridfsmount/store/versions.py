@@ -75,9 +75,7 @@ class Versions:
     def all(self) -> list[Node]:
         """Every version of the lake that hangs in a folder, the oldest first."""
         with self._seam.operation("list the versions", factor=5):
-            documents = list(
-                self._nodes.find({"created_ns": {"$gt": 0}}).hint(VERSIONS_INDEX).sort("created_ns")
-            )
+            documents = list(self._nodes.find({"created_ns": {"$gt": 0}}).sort("created_ns"))
         nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         return [node for node in nodes if node.names[0].parent != 0]
 
@@ -141,7 +139,7 @@ class Versions:
             "sealing.answers.process": {"$ne": self._process},
         }
         with self._seam.operation("look for versions that are being sealed"):
-            found = list(self._nodes.find(query, {"sealing.attempt": 1}).hint(SEALING_INDEX))
+            found = list(self._nodes.find(query, {"sealing.attempt": 1}))
         return [Question(Inode(each["_id"]), each["sealing"]["attempt"]) for each in found]
 
     def answer(self, question: Question, writing: Sequence[str]) -> None:
@@ -236,10 +234,7 @@ class Versions:
         """Give up the attempts that nobody goes on with; returns how many there were."""
         query = {"sealing.attempt": {"$exists": True}, "$nor": [{"$expr": _ALIVE}]}
         with self._seam.operation("look for versions that nobody seals any more"):
-            found = [
-                Inode(each["_id"])
-                for each in self._nodes.find(query, {"_id": 1}).hint(SEALING_INDEX)
-            ]
+            found = [Inode(each["_id"]) for each in self._nodes.find(query, {"_id": 1})]
         ended = 0
         for version in found:
             with suppress(NotFound, AlreadyExists, ReadOnly, Conflict):  # it goes on after all

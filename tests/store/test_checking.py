@@ -612,7 +612,7 @@ def test_missing_indexes_and_folders_are_made(store: Lake, node: Node) -> None:
         collection(store, name).drop_indexes()
     collection(store, "tree").delete_one({"_id": UNSORTED})
     found = check(store)
-    assert [each.fault for each in found].count(Fault.MISSING_INDEX) == 6
+    assert [each.fault for each in found].count(Fault.MISSING_INDEX) == 8
     assert (Fault.MISSING_FOLDER, "unsorted") in [(each.fault, each.path) for each in found]
     assert_mended(store)
 

@@ -40,6 +40,8 @@ def test_the_indexes_are_those_of_the_format(store: Lake, any_uri: str) -> None:
         assert indexes(database, "fs.tree") == identity | {
             "names": {"key": [("names.parent", 1), ("names.name", 1)], "unique": True},
             "content": {"key": [("content", 1)], "sparse": True},
+            "versions": {"key": [("created_ns", 1)], "sparse": True},
+            "sealing": {"key": [("sealing.attempt", 1)], "sparse": True},
         }
         assert indexes(database, "fs.uploads") == identity | {"mount": {"key": [("mount", 1)]}}
 

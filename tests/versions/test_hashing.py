@@ -86,7 +86,7 @@ def test_a_hash_that_is_known_costs_no_reading(garden: Garden, reads: list[int])
     assert reads == []
 
 
-@pytest.mark.parametrize("key", [bson.ObjectId(), 7, "text", {"a": [1]}], ids=str)
+@pytest.mark.parametrize("key", [bson.ObjectId("5f" * 12), 7, "text", {"a": [1]}], ids=str)
 def test_the_hash_of_a_foreign_upload_is_computed_once_and_noted(
     store: Lake, database: Database[dict[str, Any]], reads: list[int], key: object
 ) -> None:

@@ -414,10 +414,15 @@ def test_sealing_goes_by_the_servers_clock(store: Lake, garden: Garden) -> None:
     assert first.record.seal.at_ns <= last.record.seal.at_ns < 1 << 62
 
 
-def test_versions_are_listed_by_an_index(store: Lake, garden: Garden) -> None:
+def test_versions_are_found_by_their_index(store: Lake, garden: Garden) -> None:
     made = [garden.version(f"datasets/test/v{number}").inode for number in range(3)]
+    garden.plant(1000, made[0])
 
     assert [node.inode for node in store.versions.all()] == made
+    tree = store.connection.collection("tree")
+    for query in ({"created_ns": {"$gt": 0}}, {"sealing.attempt": {"$exists": True}}):
+        plan = tree.find(query).explain()
+        assert plan["executionStats"]["totalDocsExamined"] <= 3
 
 
 def test_what_is_gone_is_not_sealed(store: Lake) -> None:
