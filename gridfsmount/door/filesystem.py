@@ -33,7 +33,7 @@ from gridfsmount.door.opening import (
 )
 from gridfsmount.door.reading import read_many, read_range
 from gridfsmount.door.refusals import os_error, translated
-from gridfsmount.errors import CrossVersion, FileSystemError, NotADirectory
+from gridfsmount.errors import CrossVersion, FileSystemError, IsADirectory, NotADirectory
 from gridfsmount.places import VERSION_DEPTH
 from gridfsmount.transfer.uploading import INSERT_BYTES
 
@@ -202,6 +202,8 @@ class LakeFileSystem(AbstractFileSystem):
             return self.cat_file(paths[0])
         out: dict[str, Any] = {}
         for name, found in read_many(self._door(), paths):
+            if recursive and isinstance(found, IsADirectory):
+                continue
             if not isinstance(found, FileSystemError):
                 out[name] = found
             elif on_error == "raise":
