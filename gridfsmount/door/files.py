@@ -8,7 +8,7 @@ one that inherits them over a fork can neither publish nor give up what it did n
 import io
 import os
 import warnings
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Any, Final
 
@@ -19,7 +19,7 @@ from gridfsmount.door.lakes import Access, Door, door_to
 from gridfsmount.door.refusals import translated
 from gridfsmount.errors import FileSystemError, LakeError
 from gridfsmount.places import LakePath
-from gridfsmount.transfer.uploading import INSERT_BYTES, Upload, renewing
+from gridfsmount.transfer.uploading import INSERT_BYTES, Upload
 
 BUFFER_BYTES: Final = 64 << 10
 """What small reads are cut from: copying as much out of a cached chunk takes some microseconds."""
@@ -128,7 +128,7 @@ class LakeWriter(io.BufferedIOBase):
         self._target: ContentId | None = None
         self._node: Node | None = None
         self._body: bytes | Content | None = None
-        self._resources = ExitStack()
+        self._present = False
         self.name = str(path)
         self.mode = "xb" if exclusive else "wb"
         try:
@@ -138,6 +138,9 @@ class LakeWriter(io.BufferedIOBase):
             super().close()
             raise
         self._path = place.path  # `latest` may lead elsewhere by the time that this is closed
+        self._version = place.folder.version
+        door.presence.begin(self._version)
+        self._present = True
 
     def append(self) -> None:
         """Begin with what the file has: large contents are copied inside the server."""
@@ -200,7 +203,7 @@ class LakeWriter(io.BufferedIOBase):
             with translated(self.name):
                 self._door.publisher.publish(self._path, body, exclusive=self._exclusive)
         finally:
-            self._resources.close()
+            self._leave()
 
     def discard(self) -> None:
         """Publish nothing of what `close` has finished."""
@@ -230,8 +233,8 @@ class LakeWriter(io.BufferedIOBase):
 
     def __del__(self) -> None:
         """Who forgot to close it may not have written all of it."""
-        if not getattr(self, "closed", True):
-            if hasattr(self, "_resources") and self._process == os.getpid():
+        if not self.closed:
+            if self._process == os.getpid():
                 warnings.warn(
                     f"{self.name} was not closed, and is not published",
                     ResourceWarning,
@@ -276,7 +279,6 @@ class LakeWriter(io.BufferedIOBase):
         inode = self._door.publisher.new_number() if self._node is None else self._node.inode
         self._lake.leases.take(target, inode, self._path.parts[-1])
         self._target = target
-        self._resources.enter_context(renewing(self._lake))
         self._upload = Upload(self._door.uploader, target, self._chunk_size, kept)
         return target
 
@@ -292,11 +294,16 @@ class LakeWriter(io.BufferedIOBase):
         self._buffer.clear()
         if self._upload is not None:
             self._upload.wait()
-        self._resources.close()
+        self._leave()
         if target is not None:
             with suppress(FileSystemError):
                 self._lake.commits.abandon(target)
                 self._lake.leases.release_finished()
+
+    def _leave(self) -> None:
+        if self._present:
+            self._present = False
+            self._door.presence.end(self._version)
 
     def _check_process(self) -> None:
         if self._process != os.getpid():

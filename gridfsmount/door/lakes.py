@@ -26,6 +26,7 @@ from gridfsmount.core.defaults import (
 from gridfsmount.door.changes import Changes
 from gridfsmount.door.chunks import Chunks
 from gridfsmount.door.paths import Paths
+from gridfsmount.door.presence import Presence
 from gridfsmount.door.publishing import Publisher
 from gridfsmount.errors import ConfigError
 from gridfsmount.reading.source import Source
@@ -74,6 +75,7 @@ class Door:
     uploader: Uploader
     publisher: Publisher
     changes: Changes
+    presence: Presence
     chunk_size: int
 
 
@@ -142,6 +144,7 @@ class Doors:
                 uploader=uploader,
                 publisher=publisher,
                 changes=Changes(lake, paths, publisher),
+                presence=Presence(lake),
                 chunk_size=access.chunk_size,
             )
             self._resources.push(resources.pop_all())

@@ -4,6 +4,8 @@ import hashlib
 import random
 from typing import Final
 
+import pytest
+
 import gridfsmount
 from gridfsmount.door.filesystem import LakeFileSystem
 from tests.mounting import Mounted, eventually, run_command
@@ -38,6 +40,20 @@ def test_what_one_writes_the_other_reads(lake: Mounted) -> None:
     assert (version / "copied").read_bytes() == (version / "moved").read_bytes()
     digest = hashlib.sha256((version / "empty").read_bytes()).hexdigest()
     assert fs.info("datasets/test/v1/empty").get("sha256", digest) == digest
+
+
+def test_a_version_is_not_sealed_while_a_program_writes_in_it(lake_uri: str) -> None:
+    fs = LakeFileSystem(uri=lake_uri)
+    fs.pipe_file("datasets/x/v1/a", b"a")
+    command = ("seal", "datasets/x/v1", "--uri", lake_uri)
+    with fs.open("datasets/x/v1/b", "wb") as file:
+        refused = run_command(*command)
+        file.write(b"b")
+    assert "a Python program" in refused.stderr
+    assert run_command(*command).returncode == 0
+    assert fs.find("datasets/x/v1") == ["datasets/x/v1/a", "datasets/x/v1/b"]
+    with pytest.raises(PermissionError):
+        fs.pipe_file("datasets/x/v1/c", b"c")
 
 
 def test_a_check_finds_nothing_wrong_with_what_the_door_has_made(lake_uri: str) -> None:

@@ -103,9 +103,9 @@ def test_two_processes_that_write_one_file_leave_one_of_theirs(
     script = """
 import sys, gridfsmount
 uri, path, letter = sys.argv[1:]
-for size in range(30):
+for size in range(8):
     with gridfsmount.open(path, "wb", uri=uri) as file:
-        file.write(letter.encode() * size * 200_000)
+        file.write(letter.encode() * size * 900_000)
 """
     command = [sys.executable, "-c", script, uri, f"{version}/file"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -114,22 +114,21 @@ for size in range(30):
         if fs.exists(f"{version}/file"):
             found = fs.cat_file(f"{version}/file")
             assert len(set(found)) <= 1
-            assert len(found) % 200_000 == 0
+            assert len(found) % 900_000 == 0
     assert [process.returncode for process in processes] == [0, 0]
-    assert len(fs.cat_file(f"{version}/file")) == 29 * 200_000
+    assert len(fs.cat_file(f"{version}/file")) == 7 * 900_000
 
 
-def test_importing_costs_nothing_that_is_not_used() -> None:
+def test_importing_costs_nothing_that_is_not_used(uri: str, version: str) -> None:
     script = """
 import sys, gridfsmount
 gridfsmount.__version__, gridfsmount.open
 print(*(each for each in ("pymongo", "fsspec", "trio", "pyfuse3", "click") if each in sys.modules))
-try:
-    gridfsmount.open("datasets/x/v1/a", uri="mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=10")
-except gridfsmount.errors.ConnectError:
-    print(*(each for each in ("fsspec", "trio", "pyfuse3", "click") if each in sys.modules))
+path, mode, uri = sys.argv[1:]
+gridfsmount.open(path, mode, uri=uri).close()
+print(*(each for each in ("fsspec", "trio", "pyfuse3", "click") if each in sys.modules))
 """
-    assert run(script).stdout == "\n\n"
+    assert run(script, f"{version}/a", "wb", uri).stdout == "\n\n"
 
 
 def test_the_address_comes_from_where_commands_look_for_it(
@@ -149,10 +148,10 @@ with gridfsmount.open(sys.argv[1], "ab") as file:
         assert file.read() == b".."
 
 
-def test_a_password_is_never_shown() -> None:
-    uri = f"mongodb://user:{PASSWORD}@127.0.0.1:1/lake"
+def test_a_password_is_never_shown(uri: str) -> None:
+    uri = uri.replace("//", f"//user:{PASSWORD}@")
     fs = LakeFileSystem(uri=uri)
     shown = [repr(fs), str(fs), repr(Access(uri=uri)), fs.to_json(include_password=False)]
     with pytest.raises(Exception, match=r"127\.0\.0\.1") as caught:
-        LakeFileSystem(uri=f"{uri}?serverSelectionTimeoutMS=10").ls("")
+        fs.ls("")
     assert not any(PASSWORD in text for text in [*shown, str(caught.value)])
