@@ -49,9 +49,9 @@ class Changes:
             NotADirectory: something else is in its place.
         """
         self._publisher.check_writable()
-        place, opening = self._paths.target(path)
-        if opening is not None:
-            if opening.node.kind is not Kind.DIRECTORY and exist_ok:
+        place, node = self._paths.target(path)
+        if node is not None:
+            if node.kind is not Kind.DIRECTORY and exist_ok:
                 raise NotADirectory(f"{path} is no folder")
             if exist_ok:
                 return
@@ -130,8 +130,8 @@ class Changes:
         """
 
         def attempt() -> None:
-            found = self._paths.look(old)
-            node, content = found.node, found.opening.content
+            opening = self._paths.open(old, whole=False)
+            node, content = opening.node, opening.content
             if node.kind is not Kind.FILE:
                 raise IsADirectory(f"{old} is no file")
             place, target = self._publisher.check_file(new, exclusive=False)
@@ -151,7 +151,7 @@ class Changes:
     def set_mtime(self, path: LakePath, mtime_ns: int) -> None:
         """Set the time of the last change of a file or folder."""
         self._publisher.check_writable()
-        node = self._paths.look(path).node
+        node = self._paths.look(path)
         self._publisher.check_version(node.version, path)
         times = {"mtime_ns": mtime_ns, "ctime_ns": time.time_ns()}
         self._lake.tree.update(node.inode, times)

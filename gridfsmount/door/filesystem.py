@@ -18,6 +18,7 @@ from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem
 from fsspec.utils import stringify_path
 
+from gridfsmount.core.model import Kind
 from gridfsmount.core.names import LATEST
 from gridfsmount.door.files import Compressing, TextWriter
 from gridfsmount.door.lakes import Door, door_to
@@ -114,15 +115,15 @@ class LakeFileSystem(AbstractFileSystem):
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         """Whether there is anything; a server that does not answer is an error."""
-        return self._type(path) is not None
+        return self._kind(path) is not None
 
     def isfile(self, path: str) -> bool:
         """Whether there is a file, or a link to one."""
-        return self._type(path) == "file"
+        return self._kind(path) is Kind.FILE
 
     def isdir(self, path: str) -> bool:
         """Whether there is a folder, or a link to one."""
-        return self._type(path) == "directory"
+        return self._kind(path) is Kind.DIRECTORY
 
     def walk(
         self,
@@ -168,7 +169,7 @@ class LakeFileSystem(AbstractFileSystem):
         """Names the content that a file has: another one after every change."""
         name = self._strip_protocol(path)
         with translated(name):
-            node = self._door().paths.look(parsed(name)).node
+            node = self._door().paths.look(parsed(name))
         content = b"" if node.content is None else node.content.bson
         return sha256(b"%d %d %d " % (node.inode, node.size, node.mtime_ns) + content).hexdigest()
 
@@ -293,15 +294,12 @@ class LakeFileSystem(AbstractFileSystem):
 
     def pipe_file(self, path: str, value: Any, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write a whole file."""
-        name = self._strip_protocol(path)
-        if memoryview(value).nbytes > INSERT_BYTES or self._intrans:
-            with self.open(name, "xb" if mode == "create" else "wb") as file:
-                file.write(value)
-            return
-        with translated(name):
-            self._writing().publisher.publish(
-                parsed(name), bytes(value), exclusive=mode == "create"
-            )
+        with memoryview(value).cast("B") as data:
+            if len(data) <= INSERT_BYTES:
+                self._put_small(path, bytes(data), mode)
+                return
+            with self.open(path, "xb" if mode == "create" else "wb") as file:
+                file.write(data)
 
     def put_file(
         self,
@@ -316,15 +314,15 @@ class LakeFileSystem(AbstractFileSystem):
         if local.is_dir():
             self.makedirs(rpath, exist_ok=True)
             return
-        with (
-            local.open("rb") as source,
-            open_for_writing(
-                self._access, self._strip_protocol(rpath), "x" if mode == "create" else "w"
-            ) as target,
-        ):
-            callback.set_size(os.fstat(source.fileno()).st_size)
-            while data := source.read(self.blocksize):
-                callback.relative_update(target.write(data))
+        with local.open("rb") as source:
+            size = os.fstat(source.fileno()).st_size
+            callback.set_size(size)
+            if size <= INSERT_BYTES:
+                callback.relative_update(self._put_small(rpath, source.read(), mode))
+                return
+            with self.open(rpath, "xb" if mode == "create" else "wb") as target:
+                while data := source.read(self.blocksize):
+                    callback.relative_update(target.write(data))
 
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file; without `truncate` only give one that is there the time of now."""
@@ -418,11 +416,24 @@ class LakeFileSystem(AbstractFileSystem):
     def _writing(self) -> Door:
         return door_to(self._access, writing=True)
 
-    def _type(self, path: str) -> str | None:
+    def _kind(self, path: str) -> Kind | None:
+        name = self._strip_protocol(path)
         try:
-            return str(self.info(path)["type"])
+            with translated(name):
+                return self._door().paths.look(parsed(name)).kind
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def _put_small(self, path: str, data: bytes, mode: str) -> int:
+        """Write a file at once, or with the transaction that is under way."""
+        name, exclusive = self._strip_protocol(path), mode == "create"
+        if self._intrans:
+            with self.open(name, "xb" if exclusive else "wb") as file:
+                file.write(data)
+        else:
+            with translated(name):
+                self._writing().publisher.publish(parsed(name), data, exclusive=exclusive)
+        return len(data)
 
     def _remove(self, path: str, *, folder: bool | None) -> None:
         name = self._strip_protocol(path)

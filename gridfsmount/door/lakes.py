@@ -30,6 +30,7 @@ from gridfsmount.door.presence import Presence
 from gridfsmount.door.publishing import Publisher
 from gridfsmount.errors import ConfigError
 from gridfsmount.reading.source import Source
+from gridfsmount.store.embedded import running_uri
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.reaching import reached
 from gridfsmount.transfer.report import Report
@@ -115,8 +116,8 @@ class Doors:
             address = find_uri(
                 access.uri or "", uri_file, settings, place="as uri=", file_place="as uri_file="
             )
-        elif existing and not Path(access.embedded).is_dir():
-            raise ConfigError(f"embedded={access.embedded!r}: there is no such folder")
+        else:
+            _check_embedded(Path(access.embedded), existing=existing)
         with ExitStack() as resources:
             lake = resources.enter_context(
                 reached(
@@ -149,6 +150,16 @@ class Doors:
             )
             self._resources.push(resources.pop_all())
         return door
+
+
+def _check_embedded(folder: Path, *, existing: bool) -> None:
+    if existing and not folder.is_dir():
+        raise ConfigError(f"embedded={str(folder)!r}: there is no such folder")
+    if threading.current_thread() is not threading.main_thread() and running_uri(folder) is None:
+        raise ConfigError(
+            f"embedded={str(folder)!r}: no server runs there, and only a program's main thread can "
+            "start one: open a file there first"
+        )
 
 
 _doors: Final = [Doors()]

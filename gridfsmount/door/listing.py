@@ -47,8 +47,8 @@ def described(node: Node, name: str, content: Content | None = None) -> Info:
 
 def look(door: Door, path: LakePath, name: str) -> Info:
     """What is at a path, links followed, as fsspec knows it under `name`."""
-    found = door.paths.look(path)
-    return described(found.node, name, found.opening.content)
+    opening = door.paths.open(path, whole=False)
+    return described(opening.node, name, opening.content)
 
 
 def entries(door: Door, path: LakePath, name: str) -> Iterator[Info]:
@@ -80,7 +80,7 @@ def entries(door: Door, path: LakePath, name: str) -> Iterator[Info]:
 
 def _followed(door: Door, link: Node, path: LakePath, name: str) -> Info:
     try:
-        node = door.paths.look(path).node
+        node = door.paths.look(path)
     except NotFound:
         node = link
     if node.kind is Kind.FILE:

@@ -37,16 +37,16 @@ def open_for_reading(access: Access, path: str) -> LakeReader:
     where = parsed(path)
     door = door_to(access)
     with translated(path):
-        found = door.paths.look(where, whole=True)
-        node, content = found.node, found.opening.content
+        opening = door.paths.open(where, whole=True)
+        node, content = opening.node, opening.content
         if node.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{where} is a folder")
         if node.kind is not Kind.FILE:
             raise InvalidArgument(f"{where} is no file")
         if node.content is not None and content is None:
             content = door.lake.contents.get(node.content)  # which says what is wrong
-        if content is not None and found.opening.chunks and content.length <= WHOLE_BYTES:
-            door.chunks.remember(content, found.opening.chunks)
+        if content is not None and opening.chunks and content.length <= WHOLE_BYTES:
+            door.chunks.remember(content, opening.chunks)
     return LakeReader(access, content, path)
 
 

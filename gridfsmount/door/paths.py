@@ -6,10 +6,12 @@ folder asks for it once. Files are always asked for.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from gridfsmount.core.model import ROOT, SHELVES, Kind, Node
+from gridfsmount.core.model import ROOT, SHELVES, Inode, Kind, Node
 from gridfsmount.core.names import LATEST
 from gridfsmount.core.versions import newest
 from gridfsmount.errors import InvalidArgument, NotADirectory, NotFound
@@ -43,19 +45,6 @@ class Place:
     def path(self) -> LakePath:
         """The whole path."""
         return LakePath((*self.at, *self.missing, self.name))
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What is at a path, and where it really is."""
-
-    opening: Opening
-    path: LakePath
-
-    @property
-    def node(self) -> Node:
-        """Its node."""
-        return self.opening.node
 
 
 class Paths:
@@ -94,23 +83,46 @@ class Paths:
         node, at, missing = self._walk(path.parts[:-1])
         return Place(node, at, missing, path.parts[-1])
 
-    def look(self, path: LakePath, *, whole: bool = False) -> Found:
-        """What is at a path, with the bytes of a small file if `whole`; links are followed.
+    def look(self, path: LakePath) -> Node:
+        """What is at a path; links are followed.
 
         Raises:
             NotFound: nothing.
             NotADirectory: something above it is no folder.
         """
-        place, opening = self.target(path, whole=whole)
+        _, node = self.target(path)
+        if node is None:
+            raise _nothing(path)
+        return node
+
+    def open(self, path: LakePath, *, whole: bool) -> Opening:
+        """What is at a path, with its content, and with the bytes of a small file if `whole`.
+
+        Raises:
+            NotFound, NotADirectory: as for `look`.
+            Damaged: the document of the content makes no sense.
+        """
+        find = partial(self._lake.openings.find, whole=whole)
+        _, opening = self._follow(path, find)
         if opening is None:
             raise _nothing(path)
-        return Found(opening, LakePath(()) if place is None else place.path)
+        return opening
 
-    def target(self, path: LakePath, *, whole: bool = False) -> tuple[Place | None, Opening | None]:
+    def target(self, path: LakePath) -> tuple[Place | None, Node | None]:
         """Where a path leads when its last link is followed too, and what is there, if anything.
 
         There is no place for the root.
         """
+        place, opening = self._follow(path, self._find)
+        return place, None if opening is None else opening.node
+
+    def _find(self, parent: Inode, name: str) -> Opening | None:
+        node = self._lake.tree.find(parent, name)
+        return None if node is None else Opening(node, None)
+
+    def _follow(
+        self, path: LakePath, find: Callable[[Inode, str], Opening | None]
+    ) -> tuple[Place | None, Opening | None]:
         for _ in range(MAX_HOPS):
             if not path.parts:
                 return None, Opening(self._root(), None)
@@ -120,7 +132,7 @@ class Paths:
             if place.name == LATEST and place.folder.parent in SHELVES:
                 version = self._latest(place.folder)
                 return place, None if version is None else Opening(version, None)
-            opening = self._lake.openings.find(place.folder.inode, place.name, whole=whole)
+            opening = find(place.folder.inode, place.name)
             if opening is None or opening.node.kind is not Kind.SYMLINK:
                 return place, opening
             path = LakePath(_leads(place.at, opening.node))

@@ -85,8 +85,7 @@ class Publisher:
             IsADirectory: there is a folder.
         """
         self.check_writable()
-        place, opening = self._paths.target(path)
-        node = None if opening is None else opening.node
+        place, node = self._paths.target(path)
         if place is None or (node is not None and node.kind is Kind.DIRECTORY):
             raise IsADirectory(f"{path} is a folder")
         if node is not None and exclusive:

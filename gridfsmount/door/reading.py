@@ -80,7 +80,7 @@ def _named(
         node = named.get(Name(folder.inode, where.parts[-1])) if where.parts else folder
         if node is None or node.kind is Kind.SYMLINK:
             try:
-                node = door.paths.look(where).node
+                node = door.paths.look(where)
             except FileSystemError as error:
                 found[path] = error
                 continue

@@ -45,7 +45,7 @@ def door(uri: str) -> Door:
 
 
 def node_at(door: Door, path: str) -> Node:
-    return door.paths.look(parse(path)).node
+    return door.paths.look(parse(path))
 
 
 def fail_while_writing(file: Any, data: bytes | str) -> None:
