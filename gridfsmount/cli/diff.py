@@ -15,7 +15,6 @@ from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_comman
 from gridfsmount.cli.paths import is_local, locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.wording import counted, mebibytes, printable
-from gridfsmount.core.model import Kind
 from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def _lines(change: "Change") -> Iterator[str]:
 
 
 def _path(item: "Item") -> str:
-    return printable(item.path) + "/" * (item.kind == Kind.DIRECTORY.value)
+    return printable(item.path) + "/" * item.is_folder
 
 
 def _mode(item: "Item") -> str | None:

@@ -158,14 +158,15 @@ def _joined(
     olds: Iterator[Item], news: Iterator[Item]
 ) -> Iterator[tuple[Item | None, Item | None]]:
     """Pair what has the same key on both sides, which are ordered by it."""
-    old, new = next(olds, None), next(news, None)
+    ours, theirs = ((each.key, each) for each in olds), ((each.key, each) for each in news)
+    old, new = next(ours, None), next(theirs, None)
     while old is not None or new is not None:
-        if new is None or (old is not None and old.key < new.key):
-            yield old, None
-            old = next(olds, None)
-        elif old is None or new.key < old.key:
-            yield None, new
-            new = next(news, None)
+        if new is None or (old is not None and old[0] < new[0]):
+            yield old and old[1], None
+            old = next(ours, None)
+        elif old is None or new[0] < old[0]:
+            yield None, new[1]
+            new = next(theirs, None)
         else:
-            yield old, new
-            old, new = next(olds, None), next(news, None)
+            yield old[1], new[1]
+            old, new = next(ours, None), next(theirs, None)

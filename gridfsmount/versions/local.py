@@ -54,7 +54,7 @@ class LocalSide:
             item = self._item(path)
             if item is not None:
                 yield item
-            if item is not None and item.kind == Kind.DIRECTORY.value:
+            if item is not None and item.is_folder:
                 levels.append((path + b"/", iter(_listed(os.path.join(self._top, path)))))
 
     def hashes(self, files: Sequence[Item]) -> list[bytes]:

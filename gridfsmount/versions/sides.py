@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from gridfsmount.core.manifest import EMPTY_SHA256, sort_key
 from gridfsmount.core.model import ContentId, Inode, Kind, Node
@@ -10,6 +10,9 @@ from gridfsmount.store.lake import Lake
 from gridfsmount.versions.hashing import Hashed, Hasher
 from gridfsmount.versions.manifest import readable, sha256_of
 from gridfsmount.versions.walk import walk
+
+_FILE: Final = Kind.FILE.value
+_FOLDER: Final = Kind.DIRECTORY.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,17 @@ class Item:
     @property
     def key(self) -> bytes:
         """What it is ordered by."""
-        return sort_key(self.path, folder=self.kind == Kind.DIRECTORY.value)
+        return sort_key(self.path, folder=self.is_folder)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it has other things in it."""
+        return self.kind == _FOLDER
 
     @property
     def is_file(self) -> bool:
         """Whether it has bytes."""
-        return self.kind == Kind.FILE.value
+        return self.kind == _FILE
 
 
 class Side(Protocol):

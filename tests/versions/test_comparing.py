@@ -1,6 +1,7 @@
 """Comparisons of two trees, against what a few lines say that keep all of both in memory."""
 
 import hashlib
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -188,6 +189,35 @@ def test_only_files_whose_size_is_on_both_sides_are_looked_at_for_renames() -> N
     assert changes[1].aspects == {Aspect.MODE}
     assert (old.hashed, new.hashed) == (["gone"], ["new"])
     assert (summary.modes, summary.renamed) == (1, Tally(1, 2))
+
+
+class Many:
+    """A side with files that only it has, none of which is kept."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name = name
+        self.count = count
+
+    def items(self) -> Iterator[Item]:
+        return (
+            Item(f"{number:09}/{self.name}", "file", 0o644, 1 + number % 50)
+            for number in range(self.count)
+        )
+
+    def hashes(self, files: Sequence[Item]) -> list[bytes]:
+        return [hashlib.sha256(each.path.encode()).digest() for each in files]
+
+
+def test_memory_does_not_grow_with_what_differs() -> None:
+    peaks = []
+    for count in (1_500, 6_000):
+        tracemalloc.start()
+        with closing(Comparison(Many("old", count), Many("new", count))) as comparison:
+            comparison.find()
+            assert sum(1 for _ in comparison.changes()) == 2 * count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + (512 << 10)
 
 
 def test_a_ledger_that_finds_no_room_says_so() -> None:
