@@ -25,7 +25,7 @@ from gridfsmount.cli.manifest import manifest
 from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import scrub_process_title
-from gridfsmount.cli.transfer import get, put
+from gridfsmount.cli.transfer import get, put, uri_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
@@ -309,6 +309,23 @@ def check(
     from gridfsmount.cli.check import run_check
 
     run_check(choice, uri, data=data, repair=repair, as_json=as_json)
+
+
+@commands.command()
+@click.argument("address", required=False, metavar="[URI]")
+@uri_option
+@lake_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@says_errors(code=2)
+def status(address: str | None, uri: str | None, choice: LakeChoice, as_json: bool) -> None:
+    """Tell how a lake is: what is in it, what is going on, what needs a person.
+
+    Quick, however large the lake is, and without writing anything. The exit code is 0 when all is
+    well, 1 when something needs a person, 2 when the lake could not be asked.
+    """
+    from gridfsmount.cli.status import run_status
+
+    run_status(choice, uri or address, as_json=as_json)
 
 
 commands.add_command(put)

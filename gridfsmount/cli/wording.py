@@ -11,6 +11,15 @@ def mebibytes(size: int) -> str:
     return f"{size / (1 << 20):,.1f} MiB"
 
 
+def sized(number: int) -> str:
+    """Bytes, as in "0 B" and "1.5 GiB"."""
+    size, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:,.0f} B" if units[0] == "B" else f"{size:,.1f} {units[0]}"
+
+
 def printable(text: str) -> str:
     """Text whose control characters do nothing, and whose bytes that are no text can be seen."""
     return text if text.isprintable() else "".join(map(_visible, text))

@@ -58,7 +58,10 @@ class Deployment:
     kind: str
     """"standalone", "replica set" or "sharded cluster"."""
     writable: bool
+    """Whether this user may write here, now."""
     version: str
+    primary: bool = True
+    """Whether the member that answers takes writes, whoever may make them."""
 
     @property
     def transactions(self) -> bool:
@@ -162,6 +165,7 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
         kind=_kind(hello),
         writable=bool(hello.get("isWritablePrimary")) and may_write(status, name, collections),
         version=version,
+        primary=bool(hello.get("isWritablePrimary")),
     )
     return Connection(client, deployment, Seam(deadline), settled_from)
 

@@ -38,6 +38,7 @@ from gridfsmount.store.leases import Leases
 from gridfsmount.store.mending import Mending
 from gridfsmount.store.openings import Openings
 from gridfsmount.store.orphans import Orphans
+from gridfsmount.store.overview import Overview
 from gridfsmount.store.processes import Processes
 from gridfsmount.store.removals import Removals
 from gridfsmount.store.seam import reason_of, translate
@@ -89,6 +90,7 @@ class Lake:
     foreign: Foreign
     backlog: Backlog
     statistics: Statistics
+    overview: Overview
     changes: Changes
     versions: Versions
     detached: Detached
@@ -159,6 +161,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         foreign=Foreign(connection),
         backlog=Backlog(connection, mount),
         statistics=Statistics(connection, tree),
+        overview=Overview(connection),
         changes=Changes(connection),
         versions=Versions(connection, mount),
         detached=detached,

@@ -1,0 +1,204 @@
+"""`gridfsmount status`: how a lake is, in figures that cost nothing however large it is.
+
+A section answers one question. To tell of more, write a function that makes one, and add it to
+`SECTIONS`.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.transfer import PLACE
+from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.errors import FileSystemError, StartupError
+from gridfsmount.store.lake import Lake, missing_indexes
+
+PROBLEMS: Final = 1
+"""Exit code when something needs a person."""
+
+FORGOTTEN_SECONDS: Final = 24 * 3600.0
+"""A lease that has expired is swept within minutes by any mount that may write."""
+
+LITTLE_SHARE: Final = 0.05
+"""Of the server's disk: free space below that is a problem."""
+
+LITTLE_BYTES: Final = 1 << 30
+"""Free space below that is a problem, however small the disk."""
+
+Fact = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The answer to one question."""
+
+    name: str
+    text: str
+    """For people."""
+    facts: Mapping[str, Fact]
+    """For programs."""
+    problems: Sequence[str] = ()
+    """What a person should do something about."""
+
+
+def run_status(choice: LakeChoice, uri: str | None, *, as_json: bool) -> None:
+    """Tell how a lake is, problems first; ends with exit code 1 when there are any.
+
+    Raises:
+        StartupError: the lake cannot be opened, or asked.
+    """
+    with open_lake_for_command(choice, uri, read_only=True, existing=True, place=PLACE) as lake:
+        try:
+            sections = [ask(lake) for ask in SECTIONS]
+        except FileSystemError as error:
+            raise StartupError(f"the lake does not tell how it is: {error}") from error
+    problems = [problem for section in sections for problem in section.problems]
+    if as_json:
+        facts = {section.name: section.facts for section in sections}
+        click.echo(json.dumps({"well": not problems, "problems": problems, **facts}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(f"PROBLEM   {printable(problem)}")
+        for section in sections:
+            click.echo(f"{section.name:9} {printable(section.text)}")
+    if problems:
+        sys.exit(PROBLEMS)
+
+
+def _lake(lake: Lake) -> Section:
+    deployment = lake.connection.deployment
+    problems: list[str] = []
+    missing = missing_indexes(lake)
+    if missing:
+        problems.append(
+            f"an index is missing ({'; '.join(missing)}): mount the lake so that it may write, or "
+            "run `gridfsmount check --repair`"
+        )
+    return Section(
+        "lake",
+        f"{deployment} (id {lake.id})",
+        {
+            "id": lake.id,
+            "address": deployment.address,
+            "database": deployment.database,
+            "bucket": deployment.bucket,
+        },
+        problems,
+    )
+
+
+def _server(lake: Lake) -> Section:
+    deployment = lake.connection.deployment
+    problems: list[str] = []
+    if not deployment.primary:
+        problems.append(
+            f"the server at {deployment.address} takes no writes: it is no primary, or read-only"
+        )
+    writes = "this user may write" if deployment.writable else "no writes from here"
+    return Section(
+        "server",
+        f"{deployment.kind}, MongoDB {deployment.version}, {writes}",
+        {
+            "kind": deployment.kind,
+            "version": deployment.version,
+            "takes_writes": deployment.primary,
+            "user_may_write": deployment.writable,
+        },
+        problems,
+    )
+
+
+def _volume(lake: Lake) -> Section:
+    volume = lake.overview.volume()
+    return Section(
+        "volume",
+        f"about {counted(volume.nodes, 'node')} and {counted(volume.contents, 'content')}, "
+        f"{sized(volume.bytes)} ({sized(volume.stored)} on disk)",
+        {
+            "nodes": volume.nodes,
+            "contents": volume.contents,
+            "bytes": volume.bytes,
+            "stored_bytes": volume.stored,
+        },
+    )
+
+
+def _versions(lake: Lake) -> Section:
+    catalog = lake.overview.catalog()
+    return Section(
+        "versions",
+        f"{counted(catalog.datasets, 'dataset')}, {counted(catalog.models, 'model')}: "
+        f"{counted(catalog.drafts, 'draft')}, {catalog.sealed:,} sealed",
+        {
+            "datasets": catalog.datasets,
+            "models": catalog.models,
+            "drafts": catalog.drafts,
+            "sealed": catalog.sealed,
+        },
+    )
+
+
+def _uploads(lake: Lake) -> Section:
+    uploads = lake.overview.uploads(FORGOTTEN_SECONDS)
+    problems: list[str] = []
+    if uploads.forgotten:
+        problems.append(
+            f"{counted(uploads.forgotten, 'upload')} expired more than a day ago, and nothing has "
+            "swept them: mount the lake so that it may write, or run `gridfsmount gc`"
+        )
+    return Section(
+        "uploads",
+        f"{counted(uploads.running, 'content')} being written",
+        {"running": uploads.running, "forgotten": uploads.forgotten},
+        problems,
+    )
+
+
+def _trash(lake: Lake) -> Section:
+    count = lake.overview.trash()
+    return Section(
+        "trash", f"about {counted(count, 'content')} not erased yet", {"contents": count}
+    )
+
+
+def _foreign(lake: Lake) -> Section:
+    left, turn = lake.backlog.count(), lake.backlog.turn()
+    text = f"{counted(left, 'content')} of other clients to be adopted"
+    if turn is not None:
+        text += f"; {turn.mount} is at it, with {turn.done:,} done"
+    return Section(
+        "foreign",
+        text,
+        {
+            "to_adopt": left,
+            "adopting": None if turn is None else turn.mount,
+            "adopted": None if turn is None else turn.done,
+        },
+    )
+
+
+def _disk(lake: Lake) -> Section:
+    space = lake.statistics.space()
+    if not space.total:
+        return Section("disk", "the server does not say", {"total": None, "free": None})
+    text = f"{sized(space.free)} free of {sized(space.total)}"
+    is_low = space.free < max(LITTLE_BYTES, LITTLE_SHARE * space.total)
+    problems = [f"the server's disk is nearly full: {text}"] if is_low else []
+    return Section("disk", text, {"total": space.total, "free": space.free}, problems)
+
+
+SECTIONS: Final[tuple[Callable[[Lake], Section], ...]] = (
+    _lake,
+    _server,
+    _volume,
+    _versions,
+    _uploads,
+    _trash,
+    _foreign,
+    _disk,
+)
