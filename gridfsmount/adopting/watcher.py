@@ -42,7 +42,7 @@ HEAR_SECONDS: Final = 60.0
 REST_SHARE: Final = 0.5
 """Of the time of a batch, before the next one: the backlog is in nobody's way."""
 
-RENEW_SECONDS: Final = 2.0
+RENEW_SECONDS: Final = 1.0
 """Between two renewals of the turn to work off the backlog."""
 
 FAREWELL_SECONDS: Final = 2.0

@@ -17,7 +17,7 @@ from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
 from gridfsmount.store.foreign import FIELDS, UNMARKED, Upload, uploads_of
 
-TURN_SECONDS: Final = 10.0
+TURN_SECONDS: Final = 5.0
 """Many times what a batch takes; so long must a mount wait that takes over from one that died."""
 
 BATCH: Final = 1000

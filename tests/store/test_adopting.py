@@ -16,8 +16,11 @@ from gridfsmount.adopting.adopter import Adopter
 from gridfsmount.adopting.follower import Follower
 from gridfsmount.core.model import AREAS, UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import Damaged
+from gridfsmount.store.backlog import Turn
 from gridfsmount.store.encoding import content_id
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.seam import Seam
+from tests.mounting import eventually
 from tests.store.lakes import Garden, at_once, one_deployment, opened, orphans, raw
 
 pytestmark = one_deployment
@@ -732,3 +735,176 @@ def test_the_server_does_not_tell_of_what_mounts_do(
     told = [changes.next_change() for _ in range(4)]
     changes.close()
     assert told == [None] * 4
+
+
+# --- many at once -------------------------------------------------------------------------------
+
+
+def test_many_uploads_cost_no_more_questions_than_a_few(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    operation = Seam.operation
+
+    def counted(seam: Seam, what: str, **options: Any) -> Any:
+        asked.append(what)
+        return operation(seam, what, **options)
+
+    adopter = Adopter(store)
+    monkeypatch.setattr(Seam, "operation", counted)
+    costs = []
+    for turn, count in enumerate((2, 400)):
+        for name in ("datasets/d/v1/{}/{}", "f{}/{}"):
+            bucket.files.insert_many(
+                {"filename": name.format(n % 50, f"{turn}-{n}"), "length": 0, "chunkSize": 1}
+                for n in range(count)
+            )
+        asked.clear()
+        assert adopter.adopt_batch(1000) == 2 * count
+        costs.append(len(asked))
+    assert costs[1] < costs[0] + 5
+    assert len(files(store)) == 804
+
+
+def test_what_came_last_is_adopted_first(store: Lake, bucket: Bucket) -> None:
+    for number in range(30):
+        bucket.insert({"_id": number, "filename": f"x{number:02}"}, b"data")
+    assert Adopter(store).adopt_batch(5) == 5
+    assert sorted(files(store)) == [f"unsorted/x{number}" for number in range(25, 30)]
+
+
+def test_a_backlog_is_read_to_its_end_while_it_gets_its_nodes(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridfsmount.store.backlog.BATCH", 10)
+    keys = [f"x{number}" for number in range(25)]
+    for key in keys:
+        bucket.insert({"_id": key, "filename": key}, b"data")
+    assert store.backlog.count() == 25
+    sizes = []
+    for uploads in store.backlog.batches():
+        sizes.append(len(uploads))
+        Adopter(store).adopt(uploads)
+    assert sizes == [10, 10, 5]
+    assert store.backlog.count() == 0
+    assert set(files(store)) == {f"unsorted/{key}" for key in keys}
+    assert_sound(store)
+
+
+def test_mounts_take_turns_at_a_backlog(
+    store: Lake, any_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(any_uri) as other:
+        assert store.backlog.turn() is None
+        assert store.backlog.take_turn()
+        assert store.backlog.take_turn(500)
+        assert not other.backlog.take_turn()
+        assert store.backlog.turn() == Turn(store.mount, 500)
+        other.backlog.end_turn()
+        assert not other.backlog.take_turn()
+        store.backlog.end_turn()
+        assert other.backlog.take_turn()
+        monkeypatch.setattr("gridfsmount.store.backlog.TURN_SECONDS", 0)  # it died
+        eventually(store.backlog.take_turn, "the turn of a dead mount is free")
+
+
+def test_mounts_that_want_the_turn_at_once_get_it_one_by_one(store: Lake, any_uri: str) -> None:
+    def take() -> bool:
+        with opened(any_uri) as lake:
+            return lake.backlog.take_turn()
+
+    outcomes = at_once(*[take] * 4)
+    assert sorted(map(str, outcomes)) == ["False", "False", "False", "True"]
+
+
+# --- at the same moment -------------------------------------------------------------------------
+
+
+def before(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, happens: Callable[[], object]
+) -> None:
+    """Let something happen just before a method is called for the first time."""
+    method = getattr(owner, name)
+    todo = [happens]
+
+    def first(*args: Any, **options: Any) -> Any:
+        while todo:
+            todo.pop()()
+        return method(*args, **options)
+
+    monkeypatch.setattr(type(owner), name, lambda _, *args, **options: first(*args, **options))
+
+
+def test_an_upload_that_is_removed_while_it_is_adopted_leaves_nothing(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = bucket.upload("x")
+    bucket.upload("y", b"stays")
+    before(monkeypatch, store.foreign, "mark", lambda: bucket.gridfs.delete(key))
+    adopt(store)
+    assert shown(store) == {"unsorted/y": b"stays"}
+
+
+def test_an_upload_whose_folder_is_removed_meanwhile_gets_a_new_one(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Garden(store).folder(Garden(store).version(), "folder")
+    bucket.upload("datasets/test/v1/folder/new/x", b"data")
+    before(monkeypatch, store.tree, "open_folders", lambda: store.tree.discard(folder.inode))
+    adopt(store)
+    assert shown(store) == {"datasets/test/v1/folder/new/x": b"data"}
+    assert_sound(store)
+
+
+def test_an_upload_into_a_version_that_is_sealed_meanwhile_goes_to_unsorted(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = Garden(store).version()
+    nodes = store.connection.collection("tree")
+    bucket.upload("datasets/test/v1/new/x", b"late")
+    before(
+        monkeypatch,
+        store.tree,
+        "open_folders",
+        lambda: nodes.update_one({"_id": version.inode}, {"$set": {"frozen": "attempt"}}),
+    )
+    adopt(store)
+    assert shown(store) == {"unsorted/datasets%2Ftest%2Fv1%2Fnew%2Fx": b"late"}
+    assert not store.tree.has_children(version.inode)
+
+
+@pytest.fixture
+def older(store: Lake, bucket: Bucket) -> Any:
+    """An older revision of `unsorted/x`, which shows another one."""
+    found = bucket.insert({"filename": "x", "uploadDate": at(1)}, b"older")
+    newest = bucket.insert({"filename": "x", "uploadDate": at(2)}, b"newest")
+    adopt(store)
+    bucket.gridfs.delete(newest)
+    return found
+
+
+def test_an_older_revision_that_is_being_erased_is_not_shown(
+    store: Lake, bucket: Bucket, older: Any
+) -> None:
+    bucket.database["fs.trash"].insert_one({"_id": older, "since": at(1), "claim": "a sweep"})
+    reconcile(store)
+    assert files(store) == {}
+
+
+def test_an_older_revision_that_is_shown_again_is_kept_from_the_sweep(
+    store: Lake, bucket: Bucket, older: Any
+) -> None:
+    bucket.database["fs.trash"].insert_one({"_id": older, "since": at(1)})
+    reconcile(store)
+    store.trash.sweep(3600)
+    assert shown(store) == {"unsorted/x": b"older"}
+
+
+def test_an_older_revision_that_a_sweep_has_just_not_found_is_erased_and_not_shown(
+    store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, older: Any
+) -> None:
+    bucket.database["fs.trash"].insert_one({"_id": older, "since": at(1)})
+    before(monkeypatch, store.contents, "erase_many", lambda: reconcile(store))
+    store.trash.sweep(3600)
+    assert files(store) == {}
+    assert bucket.files.find_one({"_id": older}) is None
