@@ -38,20 +38,25 @@ class Follower:
             if upload.renamed or not upload.marked:  # a driver's replacement has no marker
                 self._follow_rename(upload)
 
-    def reconcile(self) -> int:
-        """Look once for what drivers renamed and removed; returns how much was followed.
+    def follow_renames(self) -> int:
+        """Look for what drivers renamed, and follow a batch of it; how much that was.
 
-        Reads all of the lake's documents.
+        Reads all files documents.
         """
         renamed = self._foreign.renamed()
         for upload in renamed:
             self._follow_rename(upload)
-        missing = self._foreign.missing()
-        # What was put back meanwhile is not missing; what a sealed version lacks stays missing, and
-        # counts as nothing.
-        there = {upload.id for upload in self._foreign.get_many(missing)}
-        gone = [content for content in missing if content not in there]
-        return len(renamed) + sum(self._revisions.let_go(content) for content in gone)
+        return len(renamed)
+
+    def follow_removals(self, after: Inode) -> tuple[int, Inode | None]:
+        """Look for what drivers removed among a stretch of nodes after a number, and follow it.
+
+        Returns how many nodes changed, and where to go on: None at the end.
+        """
+        missing = self._foreign.missing(after)
+        there = {upload.id for upload in self._foreign.get_many(missing.contents)}
+        gone = [content for content in missing.contents if content not in there]
+        return sum(self._revisions.let_go(content) for content in gone), missing.last
 
     def _follow_rename(self, upload: Upload) -> None:
         nodes = self._tree.by_content(upload.id)

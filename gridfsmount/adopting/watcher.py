@@ -18,6 +18,7 @@ import trio
 from gridfsmount.adopting.adopter import Adopter
 from gridfsmount.adopting.follower import Follower
 from gridfsmount.adopting.progress import Progress
+from gridfsmount.core.model import NO_FOLDER, Inode
 from gridfsmount.errors import FileSystemError, StoreUnavailable
 from gridfsmount.store.foreign import LOOK, ContentChange, ContentChanges, Upload
 from gridfsmount.store.lake import Lake
@@ -91,7 +92,7 @@ class Watcher:
                 nursery.start_soon(self._forever, None, self._poll)
                 nursery.start_soon(self._forever, None, self._reconcile_at_leisure)
 
-    async def _forever(self, bell: _Bell | None, work: Callable[[], Awaitable[None]]) -> None:
+    async def _forever(self, bell: _Bell | None, work: Callable[[], Awaitable[object]]) -> None:
         """Do some work whenever its bell rings, once more after a failure."""
         while True:
             if bell is not None:
@@ -147,10 +148,16 @@ class Watcher:
     def _take_heard(self) -> list[ContentChange]:
         return [self._heard.get_nowait() for _ in range(self._heard.qsize())]
 
-    async def _reconcile(self) -> None:
-        """Follow all that drivers renamed and removed."""
-        while await self._workers.background(self._follower.reconcile):
-            pass
+    async def _reconcile(self) -> int:
+        """Follow all that drivers renamed and removed; returns how much that was."""
+        followed = 0
+        while found := await self._workers.background(self._follower.follow_renames):
+            followed += found
+        after: Inode | None = NO_FOLDER
+        while after is not None:
+            found, after = await self._workers.background(self._follower.follow_removals, after)
+            followed += found
+        return followed
 
     # --- what a standalone server is asked -----------------------------------------------------
 
@@ -160,11 +167,10 @@ class Watcher:
         await trio.sleep(POLL_SECONDS)
 
     async def _reconcile_at_leisure(self) -> None:
-        found = 1
-        while found:
-            began = time.monotonic()
-            found = await self._workers.background(self._follower.reconcile)
-            took = time.monotonic() - began
+        began = time.monotonic()
+        if await self._reconcile():
+            return  # at once again: what follows from it, and what a mere look takes
+        took = time.monotonic() - began
         await trio.sleep(max(POLL_SECONDS, took / RECONCILE_SHARE))
 
     # --- the backlog ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from gridfsmount.core.model import Content, ContentId
+from gridfsmount.core.model import Content, ContentId, Inode
 from gridfsmount.errors import Damaged, StoreUnavailable
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import (
@@ -43,6 +43,9 @@ FIELDS: Final = {
     "metadata.lake.filename": 1,
 }
 _BATCH: Final = 500
+
+STRETCH: Final = 10_000
+"""Nodes whose contents are looked for together: well within a deadline."""
 
 LOOK: Final = 100
 """Uploads of one look at what came last: more than that are a backlog (`store/backlog`)."""
@@ -78,6 +81,15 @@ class Upload:
     def renamed(self) -> bool:
         """Whether a driver changed the filename since it got its node."""
         return self.marked and self.filename != self.marked_filename
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Contents that are gone, among those of some nodes."""
+
+    contents: tuple[ContentId, ...]
+    last: Inode | None
+    """Where to go on; None at the end."""
 
 
 class Foreign:
@@ -171,27 +183,31 @@ class Foreign:
             )
         return uploads_of(documents)
 
-    def missing(self) -> list[ContentId]:
-        """Contents that nodes show and that are gone, a batch of them; reads the whole tree."""
-        pipeline: list[Document] = [
-            {"$match": {"content": {"$exists": True}}},
-            {
-                "$lookup": {
-                    "from": self._files.name,
-                    "localField": "content",
-                    "foreignField": "_id",
-                    "pipeline": [{"$project": {"_id": 1}}],
-                    "as": "found",
-                }
-            },
-            {"$match": {"found": []}},
-            {"$limit": _BATCH},
-            {"$project": {"content": 1}},
-        ]
-        with self._seam.operation("look for contents that drivers removed", factor=10):
-            documents = list(self._tree.aggregate(pipeline))
-        found = (_tolerant_id(each["content"]) for each in documents)
-        return [content for content in found if content is not None]
+    def missing(self, after: Inode) -> Missing:
+        """Contents that nodes show and that are gone, among a stretch of nodes after a number."""
+        with self._seam.operation("look for contents that drivers removed"):
+            numbers: Document = {"$gt": after}
+            found = self._tree.find({"_id": numbers}, {"_id": 1}).sort("_id", pymongo.ASCENDING)
+            edge = next(found.skip(STRETCH - 1).limit(1), None)
+            if edge is not None:
+                numbers["$lte"] = edge["_id"]
+            pipeline: list[Document] = [
+                {"$match": {"_id": numbers, "content": {"$exists": True}}},
+                {
+                    "$lookup": {
+                        "from": self._files.name,
+                        "localField": "content",
+                        "foreignField": "_id",
+                        "pipeline": [{"$project": {"_id": 1}}],
+                        "as": "found",
+                    }
+                },
+                {"$match": {"found": []}},
+                {"$project": {"content": 1}},
+            ]
+            lost = [_tolerant_id(each["content"]) for each in self._tree.aggregate(pipeline)]
+        contents = tuple(content for content in lost if content is not None)
+        return Missing(contents, None if edge is None else Inode(edge["_id"]))
 
     def watch(self) -> "ContentChanges":
         """Follow changes of the bucket from now on; needs a replica set or a sharded cluster."""
