@@ -27,7 +27,8 @@ AHEAD_THREADS: Final = 2
 UPLOAD_THREADS: Final = 4
 """Inserts of all writers in flight; each holds a copy of its chunks."""
 
-BACKGROUND_THREADS: Final = 4
+BACKGROUND_THREADS: Final = 6
+"""One more than there are tasks: a sign of life must not wait for a long sweep or adoption."""
 
 DISK_THREADS: Final = 2
 """A local disk that hangs holds up nothing but what is to be kept on it."""

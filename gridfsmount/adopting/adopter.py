@@ -72,12 +72,19 @@ class Adopter:
         self._tree.touch(dict.fromkeys(changed, time.time_ns()))
 
     def adopt_quietly(self, uploads: Sequence[Upload]) -> int:
-        """Give uploads their nodes; how many new ones there are. `write_times` is to follow.
+        """Give uploads their nodes; how many new ones there are. `write_times` is to follow."""
+        adopted = 0
+        left = uploads
+        for _ in range(TRIES):
+            if not left:
+                break
+            made, astray = self._adopt(left)
+            adopted += made
+            left = [upload for upload in left if upload.id in astray]
+        return adopted
 
-        Those whose folder is removed or sealed at this moment are left for the next time.
-        """
-        if not uploads:
-            return 0
+    def _adopt(self, uploads: Sequence[Upload]) -> tuple[int, set[ContentId]]:
+        """Make nodes; how many, and the uploads whose folder was closed at this moment."""
         # An adoption may have been interrupted before it marked the content.
         shown = self._tree.shown([upload.id for upload in uploads])
         folders = Folders(self._tree)
@@ -92,7 +99,7 @@ class Adopter:
         for content in gone:
             self._revisions.let_go(content)
         self._changed |= {home.parent.inode for home in homes if home.upload.id not in astray}
-        return len(homes) - len(astray)
+        return len(homes) - len(astray), astray
 
     def home(self, upload: Upload, folders: Folders) -> tuple[Node, Name]:
         """The folder for one upload, made if need be, and its name there."""
