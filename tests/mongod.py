@@ -24,7 +24,8 @@ from gridfsmount.store.embedded import find_mongod
 
 REPLICA_SET = "tests"
 USER = "root"
-PASSWORD = "p@ss/word:%41"  # what a URI has to quote
+PASSWORD = f"p@ss/word:%41{os.getpid()}"
+"""What a URI has to quote. Of this process alone: others' tests show theirs to the machine."""
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
