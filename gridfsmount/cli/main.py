@@ -10,6 +10,7 @@ import click
 from gridfsmount import __version__
 from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
 from gridfsmount.cli.diff import diff
+from gridfsmount.cli.history import log, show
 from gridfsmount.cli.lakes import (
     LakeChoice,
     bucket_option,
@@ -27,6 +28,7 @@ from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
 from gridfsmount.cli.verify import verify
+from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
@@ -334,6 +336,12 @@ commands.add_command(manifest)
 commands.add_command(diff)
 commands.add_command(verify)
 commands.add_command(seal)
+commands.add_command(fork)
+commands.add_command(log)
+commands.add_command(show)
+commands.add_command(tag)
+commands.add_command(link)
+commands.add_command(delete)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

@@ -72,12 +72,14 @@ class Plan:
     source: Inode
     origin: Origin
     """What to record of the source."""
-    name: Name
+    name: str
     """Of the new version."""
     path: str
-    """The same, for people."""
+    """Where it will be, for people."""
     by: str
     created_ns: int
+    home: Callable[[], Inode]
+    """Finds or makes the folder that it goes into, when it is complete."""
 
 
 class Forks:
@@ -104,7 +106,7 @@ class Forks:
         """Make a draft that shows what a version does; it appears whole, at the end.
 
         Args:
-            plan: what is wanted; the folder of its name is there.
+            plan: what is wanted.
             moved: called with the number of nodes that were added.
 
         Raises:
@@ -216,7 +218,7 @@ class Forks:
             raise NotFound(f"{plan.origin.path} was removed meanwhile")
 
     def _hang(self, fork: "_Fork", attempt: str) -> Node:
-        name = fork.plan.name
+        name = Name(fork.plan.home(), fork.plan.name)
         node = self._detached.hang(fork.version, attempt, name)
         # As with all that is created: who removes a folder looks for entries after that.
         if not self._tree.open_folders([name.parent]):

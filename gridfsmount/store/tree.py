@@ -464,6 +464,28 @@ class Tree:
             raise self.refusal(node.inode, session=session)
         return decode_node(document)
 
+    def retarget(self, node: Node, target: str) -> Node:
+        """Let a symbolic link lead to something else, if nobody changed it since.
+
+        Raises:
+            Conflict: it changed, or is gone.
+        """
+        change: Document = {
+            "$set": {
+                "target": target,
+                "mtime_ns": Int64(time.time_ns()),
+                "ctime_ns": Int64(time.time_ns()),
+            },
+            "$inc": {"rev": 1},
+        }
+        with self._seam.operation(f"let {node.names[0].name!r} lead to {target!r}"):
+            document = self._nodes.find_one_and_update(
+                _as_seen(node), change, return_document=ReturnDocument.AFTER
+            )
+        if document is None:
+            raise self.refusal(node.inode)
+        return decode_node(document)
+
     def park(
         self, node: Node, lost: Name, homes: Sequence[Name], session: ClientSession | None = None
     ) -> Node:

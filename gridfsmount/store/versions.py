@@ -79,6 +79,31 @@ class Versions:
         nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         return [node for node in nodes if node.names[0].parent != 0]
 
+    def measure(self, version: Inode) -> tuple[int, int]:
+        """Files in a version, a hard link for one more, and their bytes, as they are now."""
+        files = size = 0
+        level, seen = [version], {version}
+        while level:
+            some, level = level[:BATCH], level[BATCH:]
+            below: Document = {"names.parent": {"$in": some}}
+            here = {"$filter": {"input": "$names", "cond": {"$in": ["$$this.parent", some]}}}
+            single = {"$eq": [{"$size": "$names"}, 1]}
+            names = {"$cond": [single, 1, {"$size": here}]}
+            pipeline: list[Document] = [
+                {"$match": {**below, "kind": Kind.FILE.value}},
+                {"$project": {"count": names, "size": {"$multiply": [names, "$size"]}}},
+                {"$group": {"_id": 0, "files": {"$sum": "$count"}, "size": {"$sum": "$size"}}},
+            ]
+            with self._seam.operation(f"count what is in {len(some)} folders", factor=20):
+                counted = next(self._nodes.aggregate(pipeline), {})
+                found = self._nodes.find({**below, "kind": Kind.DIRECTORY.value}, {"_id": 1})
+                inner = [Inode(each["_id"]) for each in found]
+            files += int(counted.get("files", 0))
+            size += int(counted.get("size") or 0)
+            level += [each for each in inner if each not in seen]
+            seen.update(inner)
+        return files, size
+
     # --- sealing -------------------------------------------------------------------------------
 
     def claim(self, version: Inode, by: str) -> str:
