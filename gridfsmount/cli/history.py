@@ -110,7 +110,7 @@ def _print_table(infos: "list[VersionInfo]", *, whole: bool) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in ("version", "state", "when, by", "files", "what"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "when, by")
     for info in infos:
         cells = (
             [info.path if whole else info.node.names[0].name, *_tags(info)],
@@ -127,7 +127,9 @@ def _notes(info: "VersionInfo") -> list[str]:
     seal = None if info.node.record is None else info.node.record.seal
     notes = ["" if seal is None else seal.message]
     if info.parent is not None:
-        notes.append(f"fork of {_relative(info.parent)}")
+        # Most are beside what they were forked from.
+        folder = f"{info.path.rpartition('/')[0]}/"
+        notes.append(f"fork of {_relative(info.parent).replace(folder, '')}")
     notes += [f"made from {_relative(each)}" for each in info.sources]
     notes += [f"used by {each.path}" for each in info.used_by]
     return notes

@@ -6,10 +6,11 @@ renames another file that shows it leaves the filename as it is, and who takes t
 tells drivers the path of one that is left.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
-from gridfsmount.core.model import ROOT, UNSORTED, ContentId, Inode, Name, Node
+from gridfsmount.core.model import NO_FOLDER, ROOT, UNSORTED, ContentId, Inode, Name, Node
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.contents import Contents, set_filename
 from gridfsmount.store.encoding import Document, content_id, content_key, lake_metadata
@@ -89,18 +90,32 @@ class Filenames:
         return {content: here for content, here in found.items() if here}
 
     def _paths(self, names: Set[Name]) -> dict[Name, str]:
-        """Paths below the root of those names that hang on it, whose folders are few."""
-        above: dict[Inode, Name | None] = {}
+        """Paths below the root of those names that hang on it, whose folders are few.
+
+        A fork in the making is where it will be.
+        """
+        above: dict[Inode, _Folder] = {}
         wanted = {name.parent for name in names}
         while wanted:
-            found: dict[Inode, Name | None] = dict.fromkeys(wanted)
+            fields = {"names": {"$slice": 1}, "detached.path": 1}
             with self._seam.operation("find the paths of folders"):
-                query: Document = {"_id": {"$in": list(wanted)}}
-                for each in self._nodes.find(query, {"names": {"$slice": 1}}):
-                    found[Inode(each["_id"])] = first_name(each)
+                found = {
+                    Inode(each["_id"]): _Folder(
+                        first_name(each), (each.get("detached") or {}).get("path")
+                    )
+                    for each in self._nodes.find({"_id": {"$in": list(wanted)}}, fields)
+                }
             above |= found
-            wanted = {name.parent for name in found.values() if name is not None} - above.keys()
+            parents = {each.name.parent for each in found.values() if each.name is not None}
+            wanted = parents - above.keys() - {NO_FOLDER}
         return {name: path for name in names if (path := _path(name, above)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    name: Name | None
+    place: str | None
+    """Of a version that hangs in no folder: where it will be, or was."""
 
 
 def _unlike(old: str, new: str) -> tuple[str, str]:
@@ -112,14 +127,19 @@ def _unlike(old: str, new: str) -> tuple[str, str]:
     return "/".join(ones), "/".join(others)
 
 
-def _path(name: Name, above: dict[Inode, Any]) -> str | None:
+def _path(name: Name, above: Mapping[Inode, _Folder]) -> str | None:
     parts, seen = [name.name], {name.parent}
     parent = name.parent
     while parent != ROOT:
         folder = above.get(parent)
-        if folder is None or folder.parent in seen:  # a loop in the tree leads nowhere
+        if folder is None or folder.name is None:
             return None
-        seen.add(folder.parent)
-        parts.append(folder.name)
-        parent = folder.parent
+        if folder.place is not None:
+            parts.append(folder.place)
+            break
+        parent = folder.name.parent
+        if parent in seen:  # a loop in the tree leads nowhere
+            return None
+        seen.add(parent)
+        parts.append(folder.name.name)
     return "/".join(reversed(parts))

@@ -62,6 +62,7 @@ class Forked:
     node: Node
     nodes: int
     files: int
+    """A hard link is one more, as in a manifest."""
     bytes: int
 
 
@@ -115,12 +116,14 @@ class Forks:
             Damaged: a content of the source is gone.
             Conflict: it was held up for so long that it was given up.
         """
+        # Awaited by the majority, before the snapshot: that is of what the majority has, and so of
+        # all that was acknowledged until now, attributes too.
+        fork = _Fork(plan, Inode(self._tree.allocate(1)[0]))
         with self._snapshot() as session:
             with self._seam.operation(f"read inode {plan.source}"):
                 source = self._nodes.find_one({"_id": plan.source}, session=session)
             if source is None or "detached" in source:
                 raise NotFound(f"{plan.origin.path} is gone")
-            fork = _Fork(plan, Inode(self._tree.allocate(1)[0]))
             attempt = self._detached.make(_version(source, plan, fork.version), plan.path, plan.by)
             try:
                 self._copy(fork, attempt, session, moved)
@@ -262,8 +265,8 @@ class _Fork:
             if kind == Kind.DIRECTORY.value:
                 self.folders[document["_id"]] = Inode(number)
             elif kind == Kind.FILE.value:
-                self.files += 1
-                self.bytes += size if isinstance(size, int) else 0
+                self.files += len(names)
+                self.bytes += len(names) * size if isinstance(size, int) else 0
             copy: Document = {
                 "_id": Int64(number),
                 "names": names,

@@ -39,16 +39,16 @@ def look_at(lake: Lake, path: LakePath) -> Doomed:
         path.parts[-1] == LATEST or (node is not None and node.kind is Kind.SYMLINK)
     )
     if is_link:
-        raise InvalidArgument(f"{path} leads to a version: give that one's own name")
+        raise InvalidArgument("it leads to a version: give that one's own name")
     if node is None:
-        raise NotFound(f"{path}: there is no such version")
+        raise NotFound("there is no such version")
     if node.version != node.inode or node.state is None:
-        raise InvalidArgument(f"{path} is no version: those are at datasets/NAME/VERSION")
+        raise InvalidArgument("it is no version: those are at datasets/NAME/VERSION")
     if node.record is not None and node.record.sealing is not None:
         lake.versions.end_given_up()
         node = lake.tree.get(node.inode) or node
         if node.record is not None and node.record.sealing is not None:
-            raise InUse(f"{path}: {node.record.sealing.by} is sealing it")
+            raise InUse(f"{node.record.sealing.by} is sealing it")
     tags = tags_of(lake, node.parent)
     return Doomed(node, path, tuple(tag for tag, to in tags.items() if to == path.parts[-1]))
 
@@ -89,11 +89,11 @@ def take_out(lake: Lake, doomed: Doomed, *, by: str, with_tags: bool) -> str:
             inode = doomed.node.inode
             doomed = look_at(lake, doomed.path)
             if doomed.node.inode != inode:
-                raise NotFound(f"{doomed.path} is another version now; look again") from None
+                raise NotFound("it is another version now; look again") from None
             continue
         break
     else:
-        raise Conflict(f"{doomed.path} is being changed all the time; try again")
+        raise Conflict("it is being changed all the time; try again")
     folder, name = doomed.node.parent, doomed.path.parts[-1]
     late = [tag for tag, to in tags_of(lake, folder).items() if to == name]
     if find(lake, doomed.path) is None:  # nobody made another version of that name

@@ -47,9 +47,9 @@ def fork(
     node, where = version_at(lake, source)
     check_new(target, Kind.DIRECTORY)
     if len(target.parts) != VERSION_DEPTH:
-        raise InvalidArgument(f"{target} is no version: those are at datasets/NAME/VERSION")
+        raise InvalidArgument("versions are at datasets/NAME/VERSION")
     if find(lake, target) is not None:
-        raise AlreadyExists(f"{target} is there already")
+        raise AlreadyExists("it is there already")
 
     def home() -> Inode:
         return make_folder(lake, target.parent, owner.uid, owner.gid).inode
@@ -66,7 +66,7 @@ def fork(
     try:
         return lake.forks.fork(plan, moved)
     except AlreadyExists as error:
-        raise AlreadyExists(f"{target} was made by somebody else meanwhile") from error
+        raise AlreadyExists("somebody else made it meanwhile") from error
 
 
 def beside(source: LakePath, name: str) -> LakePath:
