@@ -20,6 +20,10 @@ from gridfsmount.core.model import (
     Kind,
     Name,
     Node,
+    Origin,
+    Record,
+    Seal,
+    Source,
     State,
 )
 from gridfsmount.errors import Damaged
@@ -78,6 +82,28 @@ def stored(document: dict[str, Any]) -> dict[str, Any]:
     return bson.decode(bson.encode(document, codec_options=CODEC), codec_options=CODEC)
 
 
+ORIGINS = st.builds(Origin, version=INODES, path=TEXT, digest=TEXT)
+RECORDS = st.builds(
+    Record,
+    by=TEXT,
+    seal=st.none()
+    | st.builds(
+        Seal,
+        at_ns=st.integers(0, MAX_INT64),
+        by=TEXT,
+        message=TEXT,
+        files=st.integers(0, MAX_INT64),
+        bytes=st.integers(0, MAX_INT64),
+        digest=TEXT,
+    ),
+    parent=st.none() | ORIGINS,
+    sources=st.lists(
+        st.builds(Source, origin=ORIGINS, note=TEXT, by=TEXT, at_ns=st.integers(0, MAX_INT64)),
+        max_size=2,
+    ).map(tuple),
+)
+
+
 @st.composite
 def nodes(draw: st.DrawFn) -> Node:
     kind = draw(st.sampled_from(Kind))
@@ -100,6 +126,8 @@ def nodes(draw: st.DrawFn) -> Node:
         version=draw(st.none() | INODES),
         state=state,
         created_ns=draw(st.integers(0, MAX_INT64)) if state else 0,
+        record=draw(RECORDS) if state else None,
+        frozen=draw(TEXT),
         rev=draw(st.integers(0, MAX_INT64)),
     )
 
@@ -159,6 +187,12 @@ def test_what_says_nothing_is_left_out() -> None:
             "version": VALUES,
             "state": st.sampled_from(["draft", "sealed"]) | VALUES,
             "created_ns": VALUES,
+            "by": VALUES,
+            "seal": VALUES,
+            "sealing": VALUES,
+            "parent": VALUES,
+            "sources": st.lists(VALUES, max_size=2) | VALUES,
+            "frozen": VALUES,
             "rev": VALUES,
             "unknown": VALUES,
         },

@@ -68,7 +68,7 @@ def forked(
 
 
 def seal(lake: Lake, version: Node) -> Node:
-    return Sealer(lake, Hasher(lake), lambda files: None).seal(version, "", BY)
+    return Sealer(lake, Hasher(lake)).seal(version, "", BY)
 
 
 def faults(lake: Lake) -> list[Finding]:
