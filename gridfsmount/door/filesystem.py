@@ -359,7 +359,8 @@ class LakeFileSystem(AbstractFileSystem):
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files; with `recursive` folders and all that is in them."""
-        found = self.expand_path(path, recursive=recursive, maxdepth=maxdepth, links=True)
+        paths = [path] if isinstance(path, str | os.PathLike) else path
+        found = self.expand_path(paths, recursive=recursive, maxdepth=maxdepth, links=True)
         for name in reversed(found):
             parts = name.split("/")
             if recursive and len(parts) == VERSION_DEPTH and parts[-1] == LATEST:

@@ -4,6 +4,9 @@ import errno
 import io
 import itertools
 import random
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +16,10 @@ import pytest
 import gridfsmount
 from gridfsmount.core.model import Content, Node
 from gridfsmount.door.filesystem import LakeFileSystem
-from gridfsmount.door.lakes import Access, Door, door_to
+from gridfsmount.door.lakes import Access, Door, close_doors, door_to
 from gridfsmount.errors import LakeFormatError
 from gridfsmount.places import parse
+from gridfsmount.store.embedded import running_uri
 from tests.mounting import eventually
 from tests.sealing import seal
 from tests.store.lakes import raw
@@ -41,7 +45,7 @@ def path(version: str) -> str:
 
 @pytest.fixture
 def door(uri: str) -> Door:
-    return door_to(Access(uri=uri))
+    return door_to(Access(uri=uri), writing=True)
 
 
 def node_at(door: Door, path: str) -> Node:
@@ -413,3 +417,78 @@ def test_a_lake_that_is_not_there_is_made_by_writing_only(mongod: Any, uri: str)
             file.write(SMALL)
         assert fsspec.filesystem("lake", uri=new).cat_file("datasets/x/v1/file") == SMALL
         client.drop_database(name)
+
+
+def test_a_user_who_may_only_read_is_told_so(
+    fs: LakeFileSystem, door: Door, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs.pipe_file(path, SMALL)
+    deployment = replace(door.lake.connection.deployment, writable=False)
+    monkeypatch.setattr(door.lake.connection, "deployment", deployment)
+    changes: list[Any] = [
+        lambda: fs.open(path, "wb"),
+        lambda: fs.pipe_file(path, b""),
+        lambda: fs.rm_file(path),
+        lambda: fs.mkdir(f"{path}-folder"),
+        lambda: fs.mv(path, f"{path}-moved"),
+        lambda: fs.cp_file(path, f"{path}-copied"),
+    ]
+    for change in changes:
+        with pytest.raises(PermissionError, match="readWrite") as caught:
+            change()
+        assert caught.value.errno == errno.EACCES
+    assert fs.cat_file(path) == SMALL
+
+
+# --- other deployments ---------------------------------------------------------------------------
+
+
+def test_a_standalone_server_keeps_the_same_promises(standalone_uri: str) -> None:
+    fs = LakeFileSystem(uri=standalone_uri)
+    for name, data in {"small": SMALL, "large": LARGE}.items():
+        path = f"datasets/x/v1/{name}"
+        for content in (data, data[::-1], b"", data):
+            fs.pipe_file(path, content)
+            assert fs.cat_file(path) == content
+        with fs.open(path, "ab") as file:
+            file.write(b"more")
+        fs.cp_file(path, f"{path}-copied")
+        fs.mv(path, f"{path}-moved")
+        with pytest.raises(Stopped):
+            fail_while_writing(fs.open(f"{path}-moved", "wb"), data)
+        found = fs.cat([f"{path}-copied", f"{path}-moved"])
+        assert set(found.values()) == {data + b"more"}
+    with raw(standalone_uri) as database:
+        assert database["fs.uploads"].count_documents({}) == 0
+    assert leftovers(standalone_uri) == 0
+    close_doors()
+
+
+def test_a_private_server_runs_for_as_long_as_the_program(tmp_path: Path) -> None:
+    script = """
+import sys, threading, gridfsmount
+def append():
+    try:
+        with gridfsmount.open("datasets/x/v1/a", "ab", embedded=sys.argv[1]) as file:
+            file.write(b".")
+    except gridfsmount.errors.ConfigError as error:
+        print(error)
+thread = threading.Thread(target=append)
+thread.start()
+thread.join()
+append()
+with gridfsmount.open("datasets/x/v1/a", embedded=sys.argv[1]) as file:
+    print(file.read())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "lake")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    refusal, found = done.stdout.splitlines()
+    assert "main thread" in refusal
+    assert found == "b'.'"
+    assert running_uri(tmp_path / "lake") is None

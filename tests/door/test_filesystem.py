@@ -23,7 +23,7 @@ LARGE: Final = random.Random(7).randbytes((6 << 20) + 4321)
 
 @pytest.fixture
 def door(uri: str) -> Door:
-    return door_to(Access(uri=uri))
+    return door_to(Access(uri=uri), writing=True)
 
 
 class Questions(monitoring.CommandListener):
@@ -281,6 +281,13 @@ def test_moving_renames_and_copying_shares_so_that_no_bytes_are_copied(
     fs.rm_file(f"{version}/other/b")
     fs.pipe_file(f"{version}/c", b"new")
     assert fs.cat_file(f"{version}/d") == LARGE
+    with raw(uri) as database:
+        names = {"$in": [f"{version}/{name}" for name in ("a", "b", "c", "d", "other/b")]}
+        seen = database["fs.files"].find({"filename": names}, {"filename": 1, "length": 1})
+        assert {each["filename"]: each["length"] for each in seen} == {
+            f"{version}/c": 3,
+            f"{version}/d": len(LARGE),
+        }
 
 
 def test_a_folder_moves_to_another_version_by_copies_that_share(
