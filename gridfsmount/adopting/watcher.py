@@ -176,11 +176,15 @@ class Watcher:
     # --- the backlog ---------------------------------------------------------------------------
 
     async def _adopt_all(self) -> None:
-        if await self._workers.background(self._adopter.adopt_batch) < LOOK:
-            return
-        if not await self._workers.background(self._lake.backlog.take_turn):
-            await trio.sleep(RENEW_SECONDS)  # another mount does it; this one looks again
-            self._more.ring()
+        turn = await self._workers.background(self._lake.backlog.turn)
+        is_others = turn is not None and turn.mount != self._lake.mount
+        if not is_others:
+            if await self._workers.background(self._adopter.adopt_batch) < LOOK:
+                return
+            is_others = not await self._workers.background(self._lake.backlog.take_turn)
+        if is_others:
+            await trio.sleep(RENEW_SECONDS)
+            self._more.ring()  # to see whether that one has left anything
             return
         try:
             await self._work_off()
@@ -191,7 +195,10 @@ class Watcher:
     async def _work_off(self) -> None:
         """Adopt the backlog, as long as it is this mount's turn."""
         backlog = self._lake.backlog
-        progress = Progress(await self._workers.background(backlog.count), time.monotonic())
+        left = await self._workers.background(backlog.count)
+        if not left:
+            return
+        progress = Progress(left, time.monotonic())
         renewal = 0.0
         found = True
         while found:
