@@ -10,8 +10,8 @@ from functools import partial
 
 from gridfsmount.adopting.adopter import Adopter, node_of, spare_name
 from gridfsmount.adopting.folders import Folders
-from gridfsmount.adopting.revisions import Revisions, again
-from gridfsmount.core.model import ContentId, Inode
+from gridfsmount.adopting.revisions import Revisions, again, filenames_of
+from gridfsmount.core.model import ContentId, Inode, Node
 from gridfsmount.errors import AlreadyExists, ReadOnly
 from gridfsmount.store.foreign import Upload
 from gridfsmount.store.lake import Lake
@@ -64,12 +64,23 @@ class Follower:
             # An older revision, which may be the newest of its new name; or a new content.
             self._adopter.adopt([upload])
             return
+        if len(nodes) > 1:
+            nodes = self._known_by_filename(nodes, upload)
         moved = sum(again(partial(self._move, node.inode, upload)) for node in nodes)
         self._foreign.mark([upload])
         if moved:
             older = self._foreign.newest(upload.marked_filename)
             if older is not None and not self._tree.shows(older.id):
                 self._adopter.adopt([older])
+
+    def _known_by_filename(self, nodes: Sequence[Node], upload: Upload) -> list[Node]:
+        """The file that drivers knew under the old name; forks that show the content too stay."""
+        paths = self._tree.paths([node.inode for node in nodes])
+        return [
+            node
+            for node in nodes
+            if upload.marked_filename in list(filenames_of(node, paths.get(node.inode)))
+        ]
 
     def _move(self, inode: Inode, upload: Upload) -> bool:
         """Bring a node to the place of its upload; whether it left its old one."""

@@ -97,7 +97,7 @@ class Revisions:
         self._tree.delete(node)
 
     def _older(self, node: Node, path: str | None, gone: set[ContentId]) -> Upload | None:
-        for filename in _filenames(node, path):
+        for filename in filenames_of(node, path):
             upload = self._foreign.newest(filename, but=gone)
             if upload is not None:
                 return upload
@@ -124,7 +124,7 @@ def size_of(upload: Upload) -> int:
     return 0 if upload.content is None else upload.content.length
 
 
-def _filenames(node: Node, path: str | None) -> Iterable[str]:
+def filenames_of(node: Node, path: str | None) -> Iterable[str]:
     """Filenames that a node at `path` may have been adopted from."""
     if path is None:
         return

@@ -513,6 +513,27 @@ def test_a_driver_that_renames_a_file_of_the_mount_keeps_its_hashes(
     assert after.chunk_xxh3 is not None
 
 
+def test_a_rename_of_what_several_files_show_moves_the_one_that_drivers_know(
+    store: Lake, bucket: Bucket
+) -> None:
+    garden = Garden(store)
+    first = garden.file(garden.version(), "x", b"shared")
+    fork = garden.version("datasets/test/v2")
+    store.tree.insert(
+        replace(
+            first,
+            inode=Inode(garden.number()),
+            names=(Name(fork.inode, "x"),),
+            version=fork.inode,
+        )
+    )
+    renamed = {"$set": {"filename": "datasets/test/v1/y"}}
+    bucket.files.update_one({"filename": "datasets/test/v1/x"}, renamed)
+    reconcile(store)
+    assert shown(store) == {"datasets/test/v1/y": b"shared", "datasets/test/v2/x": b"shared"}
+    assert store.foreign.renamed() == []
+
+
 def test_a_name_that_is_taken_away_is_followed(store: Lake, bucket: Bucket) -> None:
     identity = bucket.upload("x", b"data")
     adopt(store)
