@@ -32,6 +32,8 @@ class Leases:
         """Take leases in the name of `mount`; they expire `seconds` after the last renewal."""
         self._seam = connection.seam
         self._uploads = connection.acknowledged("uploads")
+        # A server that crashes must not forget one: its writer could never commit.
+        self._claims = connection.collection("uploads")
         self._mount = mount
         self._confirmed: dict[ContentId, float] = {}
         self._finished: deque[ContentId] = deque()
@@ -68,7 +70,7 @@ class Leases:
         ]
         rest = f" and {len(claims) - 1} more" if len(claims) > 1 else ""
         with self._seam.operation(f"take the lease for {contents[0][2]}{rest}"):
-            self._uploads.bulk_write(claims, ordered=False)
+            self._claims.bulk_write(claims, ordered=False)
         self._confirmed.update((content, began) for content, _, _ in contents)
 
     def confirm(self, content: ContentId) -> bool:

@@ -5,13 +5,23 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gridfsmount import __version__
-from tests.faults.lakes import DEADLINE, MIB, Lake, assert_alive, errno_of, recovered
+from tests.faults.lakes import (
+    DEADLINE,
+    LEASE,
+    MIB,
+    Lake,
+    assert_alive,
+    errno_of,
+    recovered,
+    succeeds,
+)
 from tests.mongod import Mongod
 from tests.mounting import Mounted, eventually, mounted
 
@@ -222,6 +232,31 @@ def test_an_answer_that_does_not_come_is_an_error_in_time(server: Mongod, tmp_pa
         path.write_bytes(b"new")
         assert lake.read("datasets/test/v1/file") == b"new"
         assert_alive(mount)
+
+
+def test_a_crash_of_the_server_before_the_first_chunk_arrives_ends_no_upload(
+    tmp_path: Path,
+) -> None:
+    data = os.urandom(6 * MIB)
+    with Mongod(extra=[*FAILPOINTS, "--journalCommitInterval", "500"]) as server:
+        uri = server.uri_for("lake")
+        options = (f"--deadline={DEADLINE}", f"--lease={LEASE}")
+        with mounted(uri, tmp_path, *options) as mount, Lake(uri) as lake:
+            path = mount.version() / "file"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+            chunks = {"namespace": "lake.fs.chunks", "blockConnection": True, "blockTimeMS": 60_000}
+            with failing(server, "insert", **chunks):
+                os.write(descriptor, data)
+                while not lake.uploads.count_documents({}):
+                    pass  # at once, before it would be in the journal by chance
+                server.kill()
+                assert errno_of(lambda: os.fsync(descriptor)) == errno.EIO
+                server.start()
+
+            eventually(partial(succeeds, os.fsync, descriptor), "it is committed")
+            os.close(descriptor)
+            assert lake.read("datasets/test/v1/file") == data
+            assert_alive(mount)
 
 
 @pytest.mark.parametrize(
