@@ -1,7 +1,9 @@
 """Fills the demo's lake: a small real data set, and a model trained on what the mount gives back.
 
     python scripts/demo_data.py MOUNTPOINT
+    python scripts/demo_data.py train DATASET MODEL
 
+The second form trains on another version of the data, and saves another version of the model.
 Everything goes through ordinary files under the mountpoint; nothing here knows
 gridfsmount. ``metrics.json`` is written last, so its presence means that all is there.
 Running this again writes the same files again.
@@ -72,7 +74,7 @@ def train_model(dataset: Path, version: Path) -> float:
 
     joblib.dump(model, version / "model.joblib")
     metrics = {
-        "dataset": "datasets/digits/v1",
+        "dataset": "/".join(dataset.parts[-3:]),
         "train_rows": len(train),
         "test_rows": len(test),
         "accuracy": round(accuracy, 4),
@@ -81,22 +83,33 @@ def train_model(dataset: Path, version: Path) -> float:
     return accuracy
 
 
-def main() -> None:
-    """Write the data set and the model below the mountpoint given as the only argument."""
-    mountpoint = Path(sys.argv[1])
-    dataset = mountpoint / "datasets" / "digits" / "v1"
-    model = mountpoint / "models" / "digits" / "v1"
-
-    dataset.mkdir(parents=True, exist_ok=True)
-    print("Writing the data set to", dataset)
-    write_dataset(dataset)
-
+def train(dataset: Path, model: Path) -> None:
+    """Train on a version of the data set, and save what was learnt as a version of the model."""
     model.mkdir(parents=True, exist_ok=True)
-    print("Training a classifier on what is read back from there")
+    print("Training a classifier on", dataset)
     accuracy = train_model(dataset, model)
     print(f"It recognises {accuracy:.1%} of the test digits; saved in {model}")
 
+
+def fill(mountpoint: Path) -> None:
+    """Write the data set and the model below a mountpoint."""
+    dataset = mountpoint / "datasets" / "digits" / "v1"
+    dataset.mkdir(parents=True, exist_ok=True)
+    print("Writing the data set to", dataset)
+    write_dataset(dataset)
+    train(dataset, mountpoint / "models" / "digits" / "v1")
     (mountpoint / "datasets" / "docs").mkdir(exist_ok=True)  # for the visitor's first copy
+
+
+def main() -> None:
+    """Do what the command line says."""
+    match sys.argv[1:]:
+        case ["train", dataset, model]:
+            train(Path(dataset), Path(model))
+        case [mountpoint]:
+            fill(Path(mountpoint))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":

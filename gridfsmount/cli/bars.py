@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from gridfsmount.cli.wording import counted, mebibytes
+from gridfsmount.cli.wording import counted, sized
 
 Advance: TypeAlias = Callable[[int, int], None]
 """Told how many files and bytes are done, in addition to what was; from any thread."""
@@ -63,6 +63,6 @@ def file_count(name: str, *, quiet: bool = False) -> Iterator[Advance]:
         def advance(files: int, size: int) -> None:
             done[0] += files
             done[1] += size
-            status.update(f"{name}: {counted(done[0], 'file')}, {mebibytes(done[1])}")
+            status.update(f"{name}: {counted(done[0], 'file')}, {sized(done[1])}")
 
         yield advance

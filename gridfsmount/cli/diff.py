@@ -14,7 +14,7 @@ from gridfsmount.cli.bars import Advance, file_count
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import is_local, locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.wording import counted, mebibytes, printable
+from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _sentence(summary: "Summary") -> str:
         for tally, word in (
             (summary.added, "added"),
             (summary.removed, "removed"),
-            (summary.changed, f"changed from {mebibytes(summary.changed_from)}"),
+            (summary.changed, f"changed from {sized(summary.changed_from)}"),
             (summary.renamed, "renamed"),
         )
         if tally.files
@@ -187,7 +187,7 @@ def _sentence(summary: "Summary") -> str:
 
 
 def _size(tally: "Tally") -> str:
-    return f"{counted(tally.files, 'file')} ({mebibytes(tally.bytes)})"
+    return f"{counted(tally.files, 'file')} ({sized(tally.bytes)})"
 
 
 def _as_json(change: "Change") -> dict[str, Any]:

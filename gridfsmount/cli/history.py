@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
-from gridfsmount.cli.paths import locate
+from gridfsmount.cli.paths import is_inside, locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.versions import json_option
-from gridfsmount.cli.wording import counted, mebibytes, printable
+from gridfsmount.cli.wording import counted, printable, sized
 
 if TYPE_CHECKING:
     from gridfsmount.core.model import Origin
     from gridfsmount.versions.history import Relative, VersionInfo
+
+FOLDER_DEPTH: Final = 2
+"""Parts of the path of a dataset or model."""
 
 SHORT: Final = 12
 """Digits of a digest that tell versions apart well enough for people."""
@@ -29,15 +32,18 @@ SHORT: Final = 12
 def log(folder: str | None, uri: str | None, choice: LakeChoice, as_json: bool) -> None:
     """Tell the versions of a dataset or model, or of the whole lake, the newest first.
 
-    FOLDER is one such as datasets/mnist, or a folder in a mount. Each version is told with its
-    state, when and by whom it was made and sealed, files, bytes, digest, message, tags, what it was
-    forked and made from, and what was made from it. Times are local; those of --json are UTC.
+    FOLDER is one such as datasets/mnist, or a folder in a mount: by default the one that you are
+    in. Each version is told with its state, when and by whom it was made and sealed, files, bytes,
+    digest, message, tags, what it was forked and made from, and what was made from it. Times are
+    local; those of --json are UTC.
     """
-    from gridfsmount.places import parse
+    from gridfsmount.places import LakePath, parse
     from gridfsmount.versions.history import history
 
-    place = locate([folder or "/"], uri, choice) if folder else locate([], uri, choice)
-    path = parse(place.paths[0] if place.paths else "")
+    if folder is None and is_inside("."):
+        folder = "."
+    place = locate([folder] if folder else [], uri, choice)
+    path = LakePath(parse("".join(place.paths)).parts[:FOLDER_DEPTH])
     with open_lake_for_command(place.choice, place.uri, place=PLACE, read_only=True) as lake:
         infos = history(lake, path)
     if as_json:
@@ -88,7 +94,7 @@ def _facts(info: "VersionInfo") -> list[tuple[str, str]]:
         ]
     if record is not None and record.sealing is not None:
         facts.append(("sealing", f"by {record.sealing.by}"))
-    facts.append(("files", f"{counted(info.files, 'file')}, {mebibytes(info.bytes)}"))
+    facts.append(("files", f"{counted(info.files, 'file')}, {sized(info.bytes)}"))
     facts += [("tag", each) for each in _tags(info)]
     if info.parent is not None:
         facts.append(("forked of", _relative(info.parent)))
@@ -116,7 +122,7 @@ def _print_table(infos: "list[VersionInfo]", *, whole: bool) -> None:
             [info.path if whole else info.node.names[0].name, *_tags(info)],
             [info.state, _short(info)],
             [_local(info.at_ns), _by(info)],
-            [f"{info.files:,}", mebibytes(info.bytes)],
+            [f"{info.files:,}", sized(info.bytes)],
             _notes(info),
         )
         table.add_row(*(Text("\n".join(map(printable, filter(None, cell)))) for cell in cells))

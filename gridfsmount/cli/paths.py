@@ -69,8 +69,13 @@ def _inside(text: str) -> tuple[Path, str] | None:
     return mountpoint, f"{inner}/" if text.endswith("/") else inner
 
 
+def is_inside(text: str) -> bool:
+    """Whether a path lies in a mount."""
+    return _inside(text) is not None
+
+
 def is_local(text: str) -> bool:
     """Whether a path is neither in a lake nor in a mount: one of this machine's."""
-    if _inside(text) is not None:
+    if is_inside(text):
         return False
     return text.startswith(("/", "./", "../", "~")) or text.split("/", maxsplit=1)[0] not in AREAS

@@ -14,7 +14,7 @@ from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.wording import counted, mebibytes
+from gridfsmount.cli.wording import counted, sized
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.who import who
 
@@ -72,7 +72,7 @@ def _tell(path: str, node: "Node", *, as_json: bool) -> None:
         told = {"version": path, "files": seal.files, "bytes": seal.bytes, "digest": seal.digest}
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {mebibytes(seal.bytes)}")
+    click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {sized(seal.bytes)}")
     click.echo(f"sha256 {seal.digest}")
 
 

@@ -12,7 +12,7 @@ from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.wording import counted, mebibytes, printable
+from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.errors import FileSystemError, StartupError
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class _Report:
 
 def _sentence(done: "Verified", seconds: float) -> str:
     parts = [
-        f"{counted(done.files, 'file')}, {mebibytes(done.bytes)} read in {seconds:.1f} s",
+        f"{counted(done.files, 'file')}, {sized(done.bytes)} read in {seconds:.1f} s",
         f"{counted(done.faults, 'fault')}" if done.faults else "all as recorded",
     ]
     if done.changed:

@@ -11,7 +11,7 @@ from gridfsmount.cli.bars import file_count
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.wording import counted, mebibytes, printable
+from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 from gridfsmount.who import who
 
@@ -66,7 +66,7 @@ def fork(source: str, target: str, uri: str | None, choice: LakeChoice, as_json:
         told = {"version": str(goal), "parent": parent, "files": done.files, "bytes": done.bytes}
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"forked {parent} to {goal}: {counted(done.files, 'file')}, {mebibytes(done.bytes)}")
+    click.echo(f"forked {parent} to {goal}: {counted(done.files, 'file')}, {sized(done.bytes)}")
 
 
 @click.command()
@@ -117,7 +117,7 @@ def _loss(lake: "Lake", doomed: "Doomed") -> str:
     from gridfsmount.versions.history import describe
 
     info = describe(lake, doomed.node)
-    lines = [f"{info.path} ({info.state}, {counted(info.files, 'file')}, {mebibytes(info.bytes)})"]
+    lines = [f"{info.path} ({info.state}, {counted(info.files, 'file')}, {sized(info.bytes)})"]
     if doomed.tags:
         lines.append(f"  with its tags: {', '.join(doomed.tags)}")
     lines += [f"  {each.path} was made from it" for each in info.used_by]

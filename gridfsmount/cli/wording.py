@@ -6,11 +6,6 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def mebibytes(size: int) -> str:
-    """As in "1,234.5 MiB"."""
-    return f"{size / (1 << 20):,.1f} MiB"
-
-
 def sized(number: int) -> str:
     """Bytes, as in "0 B" and "1.5 GiB"."""
     size, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB"]

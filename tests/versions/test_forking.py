@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from gridfsmount.adopting.follower import Follower
 from gridfsmount.checking.checker import Checker
 from gridfsmount.checking.findings import Finding
 from gridfsmount.core.model import Kind, Name, Node, State
@@ -353,4 +354,21 @@ def test_hard_links_in_a_fork_leave_the_filename_that_drivers_know(
     assert len(linked.names) == 2
     store.commits.unlink(linked, linked.names[0])
     assert filenames(store) == names
+    assert faults(store) == []
+
+
+@one_deployment
+def test_what_a_driver_renames_moves_in_the_version_that_was_meant(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    second = forked(store, "datasets/test/v1", "datasets/test/v2").node
+    before = looks(store, second)
+    node = at(store, "datasets/test/v1/a")
+    assert node.content is not None
+    store.connection.collection("files").update_one(
+        {"filename": "datasets/test/v1/a"}, {"$set": {"filename": "datasets/test/v1/renamed"}}
+    )
+    Follower(store).follow([node.content])
+    assert at(store, "datasets/test/v1/renamed").inode == node.inode
+    assert looks(store, second) == before
     assert faults(store) == []
