@@ -156,9 +156,9 @@ def test_versions_that_differ_are_told_apart(pond: Pond) -> None:
 
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == CHANGES + (
-        "1 file (0.0 MiB) added, 1 file (0.0 MiB) removed, 2 files (0.0 MiB) changed from 0.0 MiB, "
-        "1 file (0.0 MiB) renamed, 1 with other permissions, 2 other things added, removed or "
-        "changed; 1 file (0.0 MiB) is the same\n"
+        "1 file (100 B) added, 1 file (3 B) removed, 2 files (12 B) changed from 5 B, "
+        "1 file (11 B) renamed, 1 with other permissions, 2 other things added, removed or "
+        "changed; 1 file (2.9 KiB) is the same\n"
     )
 
 
@@ -166,7 +166,7 @@ def test_a_version_that_is_as_the_local_folder_is_told_to_be(pond: Pond) -> None
     done = pond.run("diff", pond.second, "datasets/x/latest")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "no difference: 5 files (0.0 MiB) are the same\n"
+    assert done.stdout == "no difference: 5 files (3.0 KiB) are the same\n"
 
 
 def test_a_local_folder_may_have_names_that_no_lake_can_hold(pond: Pond, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_deleting_asks_first(lake: Mounted) -> None:
     version = lake.version()
     (version / "file").write_bytes(b"bytes")
     text = refusal("delete", version)
-    assert text.startswith("datasets/test/v1 (draft, 1 file, 0.0 MiB)\n")
+    assert text.startswith("datasets/test/v1 (draft, 1 file, 5 B)\n")
     assert "give --yes" in text
     run("tag", version.parent, "production", "v1")
     assert "--with-tags" in refusal("delete", version, "--yes")
