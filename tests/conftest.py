@@ -20,6 +20,11 @@ QUICK_DROPS = ("--journalCommitInterval", "10")
 """Milliseconds. Dropping a database waits for the journal, thus 0.1 s by default."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: so no worker has it to itself while the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def mongod() -> Iterator[Mongod]:
     """A replica set of one node, shared by all tests: not to be killed or paused."""

@@ -244,12 +244,13 @@ def test_a_crash_of_the_server_before_the_first_chunk_arrives_ends_no_upload(
         with mounted(uri, tmp_path, *options) as mount, Lake(uri) as lake:
             path = mount.version() / "file"
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-            chunks: dict[str, Any] = {
-                "namespace": "lake.fs.chunks",
-                "blockConnection": True,
-                "blockTimeMS": 60_000,
-            }
-            with failing(server, "insert", **chunks):
+            with failing(
+                server,
+                "insert",
+                namespace="lake.fs.chunks",
+                blockConnection=True,
+                blockTimeMS=60_000,
+            ):
                 os.write(descriptor, data)
                 while not lake.uploads.count_documents({}):
                     pass  # at once, before it would be in the journal by chance

@@ -104,6 +104,7 @@ def _with_user_attributes(folder: Path) -> Iterator[Path]:
     yield ordinary
 
 
+@pytest.mark.long
 @settings(max_examples=500 if CI else 60)
 @given(program=programs)
 def test_operations_have_the_outcomes_that_they_have_on_an_ordinary_directory(

@@ -136,6 +136,7 @@ def _stages(program: list[Operation]) -> list[Stage]:
     return [[*(openings if number else LANDSCAPE), *part] for number, part in enumerate(parts)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_what_is_done_through_two_mounts_is_what_is_done_in_one_directory(
     world: World, batch: int

@@ -152,8 +152,9 @@ def test_without_root_everything_is_the_caller_s_and_what_cannot_be_read_is_name
     (tree / "below" / "other").chmod(0o600)
     home = tree.parent / "home"  # as sudo(8) may leave it: of somebody else
     home.mkdir(0o700)
-    for path in (tree, *tree.parents[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
+    for path in (tree, *tree.parents):
+        if (mode := path.stat().st_mode) & 0o055 != 0o055:
+            path.chmod(mode | 0o055)
 
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY, f"{tree}/", "datasets/x/v1", "--uri", lake_uri],

@@ -49,8 +49,11 @@ LEASE: Final = 4.0
 HANG_SECONDS: Final = 60.0
 """What one operation of a worker may take: it consists of several calls, each with a deadline."""
 
+MANY_OPERATIONS: Final = 20
+"""Up to so many succeed between two kills before `MOMENT_SECONDS` begin, however slow it is."""
+
 MOMENT_SECONDS: Final = 1.5
-"""Kills come up to so long after the first operation that succeeded since the last one."""
+"""Kills come up to so long afterwards."""
 
 PAUSE_SECONDS: Final = 0.4
 """For so long, at most, a server hangs before it is killed, when the deadline is long."""
@@ -241,18 +244,25 @@ class Session:
             process.wait()
 
     def _await_progress(self, journal: Follower, since: float) -> None:
-        """The mount recovers by itself: an operation that begins after a kill succeeds."""
+        """The mount recovers by itself: operations that begin after a kill succeed."""
+        wanted = self._random.randint(1, MANY_OPERATIONS)
         try:
             eventually(
-                lambda: any(
-                    each.outcome == "done" and each.steps and each.begun > since
-                    for each in reversed(journal.read().operations)
+                lambda: (
+                    sum(
+                        each.outcome == "done" and bool(each.steps) and each.begun > since
+                        for each in journal.read().operations
+                    )
+                    >= wanted
                 ),
-                "an operation succeeds",
+                f"{wanted} operations succeed",
                 HANG_SECONDS,
             )
         except AssertionError:
-            self._fail(Fault.OTHER, f"no operation succeeds within {HANG_SECONDS} s of a kill")
+            self._fail(
+                Fault.OTHER,
+                f"fewer than {wanted} operations succeed within {HANG_SECONDS} s of a kill",
+            )
 
     def _end_writer(self, writer: subprocess.Popen[bytes]) -> None:
         writer.terminate()

@@ -21,6 +21,7 @@ def tortured(folder: Path, *, replica_set: bool, kills: dict[Target, int]) -> Re
         return session.report
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("replica_set", "kills"),
     [
