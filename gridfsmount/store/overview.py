@@ -81,7 +81,7 @@ class Overview:
     def catalog(self) -> Catalog:
         """Datasets, models and their versions, from indexes."""
         by_state: list[Document] = [
-            {"$match": {"created_ns": {"$gt": 0}}},
+            {"$match": {"created_ns": {"$gt": 0}, "detached": {"$exists": False}}},
             {"$group": {"_id": "$state", "count": {"$sum": 1}}},
         ]
         with self._seam.operation("count versions"):

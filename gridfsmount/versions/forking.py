@@ -1,6 +1,5 @@
 """Forks of versions: where they go, and what is recorded of where they came from."""
 
-import time
 from collections.abc import Callable
 
 from gridfsmount.core.model import Inode, Kind
@@ -60,7 +59,7 @@ def fork(
         name=target.parts[-1],
         path=str(target),
         by=by,
-        created_ns=time.time_ns(),
+        created_ns=lake.tree.clock_ns(),
         home=home,
     )
     try:
