@@ -94,8 +94,6 @@ def diff(
             _print(comparison, (old, new), only_summary=only_summary, as_json=as_json)
     except FileSystemError as error:
         raise StartupError(f"they cannot be compared: {printable(str(error))}") from error
-    except KeyboardInterrupt as error:
-        raise StartupError("interrupted") from error
     sys.exit(DIFFERENT if comparison.summary.differ else 0)
 
 

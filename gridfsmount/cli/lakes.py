@@ -4,6 +4,7 @@ Without a mount: blocking, on the lake itself.
 """
 
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -93,7 +94,10 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Let a command that fails say why in one line, and end with `code`."""
+    """Let a command that fails say why in one line, and end with `code`.
+
+    One that is interrupted ends as put and get do: 130 for Ctrl-C.
+    """
 
     def decorate(command: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(command)
@@ -103,6 +107,9 @@ def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None
             except LakeError as error:
                 click.echo(f"gridfsmount: {redact(str(error))}", err=True)
                 sys.exit(code)
+            except KeyboardInterrupt:  # click would say 1, which says something else here and there
+                click.echo("gridfsmount: interrupted", err=True)
+                sys.exit(128 + signal.SIGINT)
 
         return wrapped
 

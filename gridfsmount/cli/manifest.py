@@ -51,5 +51,3 @@ def manifest(path: str, uri: str | None, choice: LakeChoice, jobs: int) -> None:
             out.flush()
         except FileSystemError as error:
             raise StartupError(f"the manifest is not complete: {printable(str(error))}") from error
-        except KeyboardInterrupt as error:
-            raise StartupError("the manifest is not complete: interrupted") from error

@@ -69,8 +69,6 @@ def verify(
                 report.verify(lake, folder, path, jobs)
     except FileSystemError as error:
         raise StartupError(f"not all was verified: {printable(str(error))}") from error
-    except KeyboardInterrupt as error:
-        raise StartupError("not all was verified: interrupted") from error
     report.print(as_json=as_json)
     if report.faults:
         sys.exit(FAULTY)

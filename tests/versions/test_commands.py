@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import gridfs
 import pytest
+from click.testing import CliRunner
 from pymongo import MongoClient
 
+from gridfsmount.cli.lakes import says_errors
 from tests.local_trees import put
 from tests.mongod import Mongod
 from tests.mounting import Mounted, eventually, run_command
@@ -270,3 +273,14 @@ def test_what_cannot_be_verified_is_trouble(pond: Pond) -> None:
         "gridfsmount: not all was verified: models/x/v1: there is no such version or folder in "
         "the lake\n"
     )
+
+
+def test_an_interruption_is_neither_a_difference_nor_a_fault() -> None:
+    @click.command()
+    @says_errors(code=2)
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    done = CliRunner().invoke(wait)
+
+    assert (done.exit_code, done.output) == (130, "gridfsmount: interrupted\n")
