@@ -46,6 +46,10 @@ REST_SHARE: Final = 0.5
 RENEW_SECONDS: Final = 1.0
 """Between two renewals of the turn to work off the backlog."""
 
+TIMES_SECONDS: Final = 10.0
+"""For which the times of folders may be late while a backlog is worked off: of a thousand folders
+they take as long as a thousand uploads."""
+
 FAREWELL_SECONDS: Final = 2.0
 """For giving the turn back when the mount ends; it expires soon anyway."""
 
@@ -199,7 +203,7 @@ class Watcher:
         if not left:
             return
         progress = Progress(left, time.monotonic())
-        renewal = 0.0
+        renewal, writing = 0.0, time.monotonic() + TIMES_SECONDS
         found = True
         while found:
             found = False
@@ -211,9 +215,12 @@ class Watcher:
                 progress.add(len(uploads), time.monotonic())
                 if time.monotonic() >= renewal:
                     if not await self._workers.background(backlog.take_turn, progress.done):
-                        return  # it took too long, and another mount has it
-                    await self._workers.background(self._late_adopter.write_times)
+                        self._more.ring()  # it took too long, and another mount has it
+                        return
                     renewal = time.monotonic() + RENEW_SECONDS
+                if time.monotonic() >= writing:
+                    await self._workers.background(self._late_adopter.write_times)
+                    writing = time.monotonic() + TIMES_SECONDS
                 await trio.sleep((time.monotonic() - began) * REST_SHARE)
         await self._workers.background(self._late_adopter.write_times)
         progress.end(time.monotonic())
