@@ -86,7 +86,7 @@ class Changes:
             else:
                 self._lake.commits.unlink(node, Name(place.folder.inode, place.name))
             if node.kind is not Kind.FILE:  # a folder, or a link that leads to one
-                self._paths.forget()
+                self._paths.forget(place.path)
             return place
 
         place = self._retry(attempt)
@@ -116,7 +116,8 @@ class Changes:
             except AlreadyExists as error:
                 raise Conflict(str(error)) from error  # made meanwhile: replace that
             if node.kind is not Kind.FILE:  # a folder, or a link that leads to one
-                self._paths.forget()
+                self._paths.forget(place.path)
+                self._paths.forget(goal.path)
             return place.folder, folder
 
         self._publisher.touch(*self._retry(attempt))

@@ -421,7 +421,7 @@ class LakeFileSystem(AbstractFileSystem):
         name = self._strip_protocol(path)
         try:
             with translated(name):
-                return self._door().paths.look(parsed(name)).kind
+                return self._door().paths.kind(parsed(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
 

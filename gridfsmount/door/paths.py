@@ -55,9 +55,15 @@ class Paths:
         self._lake = lake
         self._folders: dict[tuple[str, ...], tuple[float, Node, tuple[str, ...]]] = {}
 
-    def forget(self) -> None:
-        """Believe nothing any more: names have changed."""
-        self._folders.clear()
+    def forget(self, path: LakePath | None = None) -> None:
+        """Believe nothing any more of what is at and below a path, or of anything at all."""
+        if path is None:
+            self._folders.clear()
+            return
+        lost, size = path.parts, len(path.parts)
+        for parts, (_, _, at) in list(self._folders.items()):
+            if parts[:size] == lost or at[:size] == lost:
+                self._folders.pop(parts, None)
 
     def folder(self, path: LakePath) -> tuple[Node, LakePath]:
         """The folder at a path, and where it really is.
@@ -94,6 +100,15 @@ class Paths:
         if node is None:
             raise _nothing(path)
         return node
+
+    def kind(self, path: LakePath) -> Kind:
+        """What is at a path, links followed; a folder is believed to be there for a while.
+
+        Raises:
+            NotFound, NotADirectory: as for `look`.
+        """
+        depth, _ = self._remembered(path.parts)
+        return Kind.DIRECTORY if depth == len(path.parts) else self.look(path).kind
 
     def open(self, path: LakePath, *, whole: bool) -> Opening:
         """What is at a path, with its content, and with the bytes of a small file if `whole`.
@@ -133,6 +148,8 @@ class Paths:
                 version = self._latest(place.folder)
                 return place, None if version is None else Opening(version, None)
             opening = find(place.folder.inode, place.name)
+            if opening is not None and opening.node.kind is Kind.DIRECTORY:
+                self._remember(path.parts, opening.node, place.path.parts)
             if opening is None or opening.node.kind is not Kind.SYMLINK:
                 return place, opening
             path = LakePath(_leads(place.at, opening.node))
