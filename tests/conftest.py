@@ -21,8 +21,15 @@ QUICK_DROPS = ("--journalCommitInterval", "10")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: so no worker has it to itself while the others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Spread what takes long over the list, of which each worker begins with a part.
+
+    So no worker is still at it, alone, when the others are done.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    for number, item in enumerate(long):
+        others.insert(number * len(items) // len(long), item)
+    items[:] = others
 
 
 @pytest.fixture(scope="session")
