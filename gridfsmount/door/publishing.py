@@ -8,12 +8,12 @@ is looked at anew.
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from gridfsmount.core.model import Caller, Content, Inode, Kind, Name, Node
+from gridfsmount.core.model import UNSORTED, Caller, Content, Inode, Kind, Name, Node
 from gridfsmount.door.paths import Paths, Place
 from gridfsmount.errors import (
     AccessDenied,
@@ -27,13 +27,16 @@ from gridfsmount.errors import (
 from gridfsmount.places import VERSION_DEPTH, LakePath, check_new, check_open
 from gridfsmount.store.bulk import NewFile
 from gridfsmount.store.lake import Lake
-from gridfsmount.transfer.uploading import whole_content
+from gridfsmount.transfer.uploading import INSERT_BYTES, whole_content
 from gridfsmount.vfs import rules
 from gridfsmount.vfs.nodes import new_node
 from gridfsmount.who import who
 
 TRIES: Final = 10
 """A change that meets others' that often meets a fault, not a coincidence."""
+
+BATCH_FILES: Final = 1000
+"""Of one transaction, which has `INSERT_BYTES` at most."""
 
 FILE_MODE: Final = 0o644
 
@@ -192,27 +195,72 @@ class Publisher:
             with suppress(FileSystemError):  # else it expires
                 self._lake.leases.release_finished()
 
+    def publish_many(self, files: Mapping[LakePath, bytes]) -> None:
+        """The same for many small files: those that are new appear a batch at a time.
+
+        Raises:
+            FileSystemError: as for `publish`; what came before may have been published.
+        """
+        self.check_writable()
+        for batch in _batches(files):
+            for path in self._create_many(batch):
+                self.publish(path, batch[path])
+
+    def _create_many(self, files: Mapping[LakePath, bytes]) -> list[LakePath]:
+        """Make those files that are not there, all at once; returns the others."""
+        others: list[LakePath] = []
+        folders: dict[LakePath, Node] = {}
+        named: dict[Name, LakePath] = {}
+        for path in files:
+            if path.parent not in folders:
+                place = self._paths.place(path)
+                if not place.missing and place.folder.version in (None, UNSORTED):
+                    others.append(path)
+                    continue
+                self.check_place(place, Kind.FILE)
+                self.check_version(place.folder.version, path)
+                folders[path.parent] = self.folder_of(place)
+            named[Name(folders[path.parent].inode, path.parts[-1])] = path
+        new: dict[Inode, tuple[NewFile, LakePath]] = {}
+        # Two paths may lead to one folder, by a link.
+        for parent, folder in {each.inode: (path, each) for path, each in folders.items()}.values():
+            names = [name.name for name in named if name.parent == folder.inode]
+            taken = self._lake.tree.find_many(folder.inode, names)
+            _, real = self._paths.folder(parent)
+            for name in names:
+                path = named[Name(folder.inode, name)]
+                if Name(folder.inode, name) in taken:
+                    others.append(path)
+                    continue
+                file = self._new(folder, name, str(real.below(name)), files[path])
+                new[file.node.inode] = (file, path)
+        refused = self._lake.bulk.publish([file for file, _ in new.values()])
+        self.touch(*folders.values())
+        return [*others, *(new[inode][1] for inode in refused)]
+
     def _create(self, place: Place, body: bytes | Content) -> bool:
         """Make a file; whether nobody else did meanwhile."""
         folder = self.folder_of(place)
-        node = self.new_file(folder, place.name)
         path = str(place.path)
         if isinstance(body, Content):
+            node = self.new_file(folder, place.name)
             node = replace(node, content=body.id, size=body.length)
             try:
                 self._lake.bulk.publish_uploaded(NewFile(node, path, body))
             except AlreadyExists:
                 return False
-        else:
-            file = NewFile(node, path)
-            if body:
-                content, chunks = self._cut(body)
-                node = replace(node, content=content.id, size=content.length)
-                file = NewFile(node, path, content, tuple(chunks))
-            if self._lake.bulk.publish([file]):
-                return False
+        elif self._lake.bulk.publish([self._new(folder, place.name, path, body)]):
+            return False
         self.touch(folder)
         return True
+
+    def _new(self, folder: Node, name: str, path: str, data: bytes) -> NewFile:
+        node = self.new_file(folder, name)
+        if not data:
+            return NewFile(node, path)
+        content, chunks = self._cut(data)
+        node = replace(node, content=content.id, size=content.length)
+        return NewFile(node, path, content, tuple(chunks))
 
     def _replace(self, place: Place, node: Node, body: bytes | Content) -> bool:
         """Give a file new bytes; whether it is still there."""
@@ -246,3 +294,16 @@ class Publisher:
 
     def _cut(self, data: bytes) -> tuple[Content, list[bytes]]:
         return whole_content(self._lake.contents.new_id(), data, self._chunk_size)
+
+
+def _batches(files: Mapping[LakePath, bytes]) -> Iterator[dict[LakePath, bytes]]:
+    batch: dict[LakePath, bytes] = {}
+    size = 0
+    for path, data in files.items():
+        if batch and (len(batch) == BATCH_FILES or size + len(data) > INSERT_BYTES):
+            yield batch
+            batch, size = {}, 0
+        batch[path] = data
+        size += len(data)
+    if batch:
+        yield batch

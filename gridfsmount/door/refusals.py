@@ -9,7 +9,7 @@ from gridfsmount.errors import FileSystemError, NotFound, ReadOnly
 from gridfsmount.transfer.report import printable
 
 
-def os_error(error: FileSystemError, path: str) -> OSError:
+def os_error(error: FileSystemError, path: str | None) -> OSError:
     """What a Python program expects; what cannot change is a PermissionError, with EROFS."""
     text = printable(error)
     if isinstance(error, ReadOnly):
@@ -20,8 +20,8 @@ def os_error(error: FileSystemError, path: str) -> OSError:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Let a block that works on `path` fail as any file system would."""
+def translated(path: str | None) -> Iterator[None]:
+    """Let a block that works on `path`, or on many, fail as any file system would."""
     try:
         yield
     except FileSystemError as error:

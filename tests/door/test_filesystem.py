@@ -207,6 +207,27 @@ def test_a_thousand_small_files_are_read_with_a_few_questions(
     assert "aggregate" not in questions.names[4:]
 
 
+def test_many_small_files_are_written_with_a_few_questions(
+    fs: LakeFileSystem, version: str, questions: Questions
+) -> None:
+    fs.pipe_file(f"{version}/0/3", b"old")
+    lake = door_to(Access(uri=fs.storage_options["uri"]))
+    link(lake, f"{version}/link", "0/9")
+    link(lake, f"{version}/folder", "0")
+    files = {f"{version}/{n % 3}/{n}": b"%d" % n * n for n in range(90)}
+    files |= {f"/{version}/3/large": LARGE, f"{version}/link": b"through a link"}
+    files |= {f"{version}/folder/new": b"through a folder"}
+    questions.names.clear()
+    fs.pipe(files)
+    assert len(questions.names) < len(files)
+    files[f"{version}/0/9"] = files[f"{version}/link"]
+    names = [name.removeprefix("/") for name in files]
+    assert fs.cat(names) == dict(zip(names, files.values(), strict=True))
+    for wrong in (f"{version}/0", f"{version}/0/3/x", "datasets/x", "unsorted/x", ""):
+        with pytest.raises(OSError):  # noqa: PT011
+            fs.pipe({f"{version}/fine": b"", wrong: b""})
+
+
 def test_a_small_file_is_opened_and_read_with_one_question(
     fs: LakeFileSystem, version: str, questions: Questions
 ) -> None:
