@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 from bson import Int64
@@ -191,11 +190,11 @@ class Forks:
             below = {"names.parent": {"$in": folders[first : first + FOLDERS]}, **query}
             with self._seam.operation("read what is forked", factor=20):
                 found = self._nodes.find(below, session=session).batch_size(BATCH)
-                page = list(islice(found, BATCH))
+                page = found.to_list(BATCH)
             while page:
                 yield page
                 with self._seam.operation("read what is forked"):
-                    page = list(islice(found, BATCH))
+                    page = found.to_list(BATCH)
 
     def _write(self, copies: Sequence[Document]) -> int:
         with self._seam.operation(f"add {len(copies)} nodes", factor=5):

@@ -153,6 +153,7 @@ def test_a_fork_shows_the_same_and_no_byte_is_copied(
     assert record.parent.path == "datasets/test/v1"
     assert record.parent.digest == seal_of.digest
     assert (done.files, done.bytes) == (seal_of.files, seal_of.bytes)
+    assert store.versions.measure(done.node.inode) == (seal_of.files, seal_of.bytes)
     assert all(not entry.node.frozen for entry in walk(store, done.node))
     assert faults(store) == []
     assert orphans(store) == []
