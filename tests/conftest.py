@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -63,6 +64,13 @@ def _own_database(server: Mongod) -> Iterator[str]:
     yield server.uri_for(name)
     with server.client() as client:
         client.drop_database(name)
+
+
+@pytest.fixture(params=["replica set", "standalone"])
+def any_uri(request: pytest.FixtureRequest) -> str:
+    """A database of its own, on a replica set and on a standalone server."""
+    name = "lake_uri" if request.param == "replica set" else "standalone_uri"
+    return cast(str, request.getfixturevalue(name))
 
 
 @pytest.fixture

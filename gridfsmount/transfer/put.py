@@ -8,7 +8,6 @@ it. What is there already is compared, and replaced by the mount's own way of co
 
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from gridfsmount.places import (
     make_folder,
     resolve,
 )
+from gridfsmount.repeating import repeating
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.processes import BEAT_SECONDS
 from gridfsmount.transfer.folders import Folder, FolderMaker, Task
@@ -247,24 +247,16 @@ def _special(status: os.stat_result) -> str:
 def _announced(lake: Lake, tasks: Sequence[Task]) -> Iterator[None]:
     """Say in which versions things are put, so that nobody seals them meanwhile."""
     versions = {each.folder.node.version for each in tasks}
-    over = threading.Event()
 
     def announce() -> None:
         with suppress(FileSystemError):  # an outage only postpones it
             lake.processes.announce("put", writing=[each for each in versions if each is not None])
 
-    def repeat() -> None:
-        while not over.wait(BEAT_SECONDS):
-            announce()
-
     announce()
-    thread = threading.Thread(target=repeat, name="announce", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(announce, BEAT_SECONDS, "announce"):
+            yield
     finally:
-        over.set()
-        thread.join()
         with suppress(FileSystemError):  # else it counts as dead soon
             lake.processes.leave()
 

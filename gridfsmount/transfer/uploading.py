@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Final
 
 from xxhash import xxh3_64_digest
@@ -13,6 +14,7 @@ from xxhash import xxh3_64_digest
 from gridfsmount.core.chunks import HASH_BYTES, MAX_CHUNKS, MAX_HASHES, chunk_count
 from gridfsmount.core.model import Content, ContentId, Inode
 from gridfsmount.errors import Damaged, FileSystemError, FileTooBig
+from gridfsmount.repeating import repeating
 from gridfsmount.store.lake import Lake
 from gridfsmount.transfer.local import Source
 from gridfsmount.transfer.report import Report
@@ -205,21 +207,12 @@ def whole_content(content: ContentId, data: bytes, chunk_size: int) -> tuple[Con
     return Content(content, len(data), chunk_size, digest, hashes), chunks
 
 
-@contextlib.contextmanager
-def renewing(lake: Lake) -> Iterator[None]:
+def renewing(lake: Lake) -> AbstractContextManager[None]:
     """Keep the leases of all that is being written while a block runs."""
-    over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(lake.leases.seconds / 4):
-            if lake.leases.active:
-                with contextlib.suppress(FileSystemError):  # an outage only postpones it
-                    lake.leases.renew()
+        if lake.leases.active:
+            with contextlib.suppress(FileSystemError):  # an outage only postpones it
+                lake.leases.renew()
 
-    thread = threading.Thread(target=renew, name="renew", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeating(renew, lake.leases.seconds / 4, "renew")

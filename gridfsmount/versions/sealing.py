@@ -21,6 +21,7 @@ from gridfsmount.errors import (
     InvalidArgument,
     ReadOnly,
 )
+from gridfsmount.repeating import repeating
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.processes import DEAD_SECONDS, Process
 from gridfsmount.store.versions import CLAIM_SECONDS
@@ -154,24 +155,17 @@ class Sealer:
     @contextmanager
     def _renewing(self, version: Node, attempt: str) -> Iterator[threading.Event]:
         """Give signs of life while a block runs; the event says that somebody ended it."""
-        done, lost = threading.Event(), threading.Event()
+        lost = threading.Event()
 
         def renew() -> None:
-            while not done.wait(CLAIM_SECONDS / 4):
-                try:
-                    if not self._lake.versions.renew(version.inode, attempt):
-                        lost.set()
-                        return
-                except FileSystemError as error:
-                    log.warning("sealing goes on without a sign of life: %s", error)
+            try:
+                if not self._lake.versions.renew(version.inode, attempt):
+                    lost.set()
+            except FileSystemError as error:
+                log.warning("sealing goes on without a sign of life: %s", error)
 
-        thread = threading.Thread(target=renew, name="renew a seal", daemon=True)
-        thread.start()
-        try:
+        with repeating(renew, CLAIM_SECONDS / 4, "renew a seal"):
             yield lost
-        finally:
-            done.set()
-            thread.join()
 
 
 def _check(lost: threading.Event) -> None:

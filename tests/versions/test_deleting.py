@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import pytest
 
@@ -20,12 +19,6 @@ from tests.versions.test_forking import at, count, faults, filenames, forked, gi
 BY = "ana@gpu1"
 DATA = b"data" * 1000
 FILES = 10
-
-
-@pytest.fixture(params=["replica set", "standalone"])
-def any_uri(request: pytest.FixtureRequest) -> str:
-    name = "lake_uri" if request.param == "replica set" else "standalone_uri"
-    return cast(str, request.getfixturevalue(name))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -47,12 +47,6 @@ SHOWN = (
     "xattrs",
 )
 """What a fork has like its original."""
-
-
-@pytest.fixture(params=["replica set", "standalone"])
-def any_uri(request: pytest.FixtureRequest) -> str:
-    name = "lake_uri" if request.param == "replica set" else "standalone_uri"
-    return cast(str, request.getfixturevalue(name))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import cast
 
 import pytest
 
@@ -31,12 +30,6 @@ from tests.store.lakes import CHUNK, Garden, bare, opened
 
 BY = "ana@gpu1"
 HELLO = b"hello\n"
-
-
-@pytest.fixture(params=["replica set", "standalone"])
-def any_uri(request: pytest.FixtureRequest) -> str:
-    name = "lake_uri" if request.param == "replica set" else "standalone_uri"
-    return cast(str, request.getfixturevalue(name))
 
 
 @pytest.fixture
