@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.posix.acting import UTIME_NOW, UTIME_OMIT, Actor
-from tests.posix.conftest import GROUP, OTHER, OWNER
+from tests.posix.conftest import GROUP, OTHER, OWNER, Sites
 from tests.posix.users import needs_root
 from tests.semantics.refusals import refused
 
@@ -363,3 +363,17 @@ def test_times_are_set_by_the_owner_and_to_now_by_who_may_write(
     other.utimensat(file, OMIT, OMIT)  # nothing to be allowed
     owner.utimensat(file, OMIT, (5, 6))
     assert root.stat(file).st_mtime_ns == 5_000_000_006
+
+
+def test_where_the_lake_is_is_told_only_to_the_user_who_mounted_it(
+    sites: Sites, root: Actor, other: Actor
+) -> None:
+    """The address may have a password in it."""
+    address = root.getxattr(str(sites.mount.path), "user.lake.address")
+    assert address.decode() == sites.mount.uri
+
+    with pytest.raises(PermissionError):
+        other.getxattr(str(sites.mount.path), "user.lake.address")
+
+    assert other.getxattr(str(sites.mount.path), "user.lake.bucket") == b"fs"
+    assert root.listxattr(str(sites.mount.path)) == []
