@@ -107,10 +107,9 @@ class Removals:
         inodes = [each["_id"] for each in leaves]
         keys = [content_key(each) for each in contents]
         with self._seam.operation(f"find the nodes of {len(keys)} contents", factor=5):
-            others = {"content": {"$in": keys}, "_id": {"$nin": inodes}}
-            shared = {
-                content_id(each["content"]) for each in self._nodes.find(others, {"content": 1})
-            }
+            others = self._nodes.find({"content": {"$in": keys}}, {"content": 1})
+            mine = set(inodes)
+            shared = {content_id(each["content"]) for each in others if each["_id"] not in mine}
         self._trash.announce_many(list(contents - shared))
         # What was committed meanwhile is not announced: it goes with the next batch.
         query: Document = {
@@ -118,5 +117,5 @@ class Removals:
             "$or": [{"content": {"$in": [None, *keys]}}, {"_id": {"$in": odd}}],
         }
         with self._seam.operation(f"remove {len(leaves)} nodes", factor=5):
-            self._nodes.delete_many(query)
+            self._nodes.delete_many(query, hint="_id_")
         self._trash.settle_many(list(contents))

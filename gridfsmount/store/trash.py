@@ -79,6 +79,8 @@ class Trash:
 
     def announce_many(self, contents: Sequence[ContentId]) -> None:
         """The same for many contents, with their files documents."""
+        if not contents:
+            return
         with self._seam.operation(f"move {len(contents)} contents to the trash", factor=5):
             since = self._nodes.database.client.admin.command("hello")["localTime"]
             entries = [
