@@ -308,8 +308,8 @@ def test_a_removal_that_is_killed_is_done_and_any_mount_removes_what_is_left(
 def test_a_removal_of_the_last_that_shows_its_contents_is_gone_on_with_by_the_next(
     lake_uri: str, database: Database[dict[str, Any]], planted: None
 ) -> None:
-    if not kill_in_the_middle(database, "delete", "datasets/test/v1", "--yes", "--uri", lake_uri):
-        return  # it was quick: then there is nothing to go on with
+    command = ("delete", "datasets/test/v1", "--yes", "--uri", lake_uri)
+    assert kill_in_the_middle(database, *command), "it was quicker than a kill"
     give_up(database)
     assert "no such version" in refusal("delete", "datasets/test/v1", "--yes", "--uri", lake_uri)
     assert database["fs.tree"].count_documents({"names.name": "1"}) == 0
