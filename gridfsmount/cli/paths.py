@@ -29,7 +29,8 @@ class Located:
 def locate(texts: Sequence[str], uri: str | None, choice: LakeChoice) -> Located:
     """Find the lake that all of some paths lie in.
 
-    An address that is given counts, whatever the mount says.
+    A path in a lake lies in that of the others, if these are in a mount. An address that is given
+    counts, whatever the mount says.
 
     Raises:
         ConfigError: they lie in several lakes.
@@ -48,7 +49,7 @@ def locate(texts: Sequence[str], uri: str | None, choice: LakeChoice) -> Located
     if not mounts or given:
         return Located(uri, choice, tuple(paths))
     lakes = {lake_of(each) for each in mounts}
-    if len(lakes) > 1 or len(paths) > sum(_inside(each) is not None for each in texts):
+    if len(lakes) > 1:
         raise ConfigError("the paths lie in several lakes; give the address of one with --uri")
     ((address, bucket),) = lakes
     return Located(address, replace(choice, bucket=choice.bucket or bucket), tuple(paths))

@@ -118,7 +118,7 @@ class Forks:
         # Awaited by the majority, before the snapshot: that is of what the majority has, and so of
         # all that was acknowledged until now, attributes too.
         fork = _Fork(plan, Inode(self._tree.allocate(1)[0]))
-        with self._snapshot() as session:
+        with self._snapshot(plan) as session:
             with self._seam.operation(f"read inode {plan.source}"):
                 source = self._nodes.find_one({"_id": plan.source}, session=session)
             if source is None or "detached" in source:
@@ -135,8 +135,9 @@ class Forks:
                 raise
         return Forked(node, fork.nodes, fork.files, fork.bytes)
 
-    def _snapshot(self) -> Any:
-        if not self._connection.deployment.transactions:
+    def _snapshot(self, plan: Plan) -> Any:
+        # What is sealed is the same at any moment; and a snapshot lasts for five minutes only.
+        if plan.origin.digest or not self._connection.deployment.transactions:
             return nullcontext()
         return self._connection.client.start_session(snapshot=True)
 

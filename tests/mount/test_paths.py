@@ -62,6 +62,17 @@ def test_a_path_that_is_in_no_lake_is_told_so(here: Path, tmp_path: Path) -> Non
     assert "is no path in a lake" in done.stderr
 
 
+def test_a_path_in_a_lake_beside_one_in_a_mount_is_in_the_same(
+    lake: Mounted, here: Path, tmp_path: Path
+) -> None:
+    lake.version("models/digits/v1")
+
+    done = run_command("link", lake.path / "models/digits/v1", "--from", "datasets/mnist/v1")
+
+    assert done.returncode == 0, done.stderr
+    assert "made from datasets/mnist/v1" in done.stdout
+
+
 def test_versions_of_two_lakes_cannot_be_named_together(
     lake: Mounted, here: Path, standalone_uri: str, tmp_path: Path
 ) -> None:
