@@ -22,6 +22,9 @@ from gridfsmount.workers import Workers
 
 log = logging.getLogger(__name__)
 
+LEAVE_SECONDS: Final = 1.0
+"""For the last word of a mount that ends."""
+
 TICK_SECONDS: Final = 1.0
 """RecentNodes' times may be this late on other machines."""
 
@@ -104,14 +107,21 @@ class Janitor:
             await _do(chores)
             await trio.sleep(TICK_SECONDS)
 
-    async def leave(self) -> None:
-        """Say that this mount is no more."""
+    async def end(self, *, announced: bool) -> None:
+        """Do what is left to be done; `announced`: others were told of this mount."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.tidy)
+            if announced:
+                nursery.start_soon(self._leave)
+
+    async def _leave(self) -> None:
         with contextlib.suppress(FileSystemError):  # then others find out
-            await self._workers.background(self._lake.processes.leave)
+            with trio.move_on_after(LEAVE_SECONDS):  # so they do if the server is gone
+                await self._workers.wait(self._lake.processes.leave)
 
     async def _announce(self) -> bool:
         announce = partial(self._lake.processes.announce, MOUNT, place=self._mountpoint)
-        await self._workers.background(announce)
+        await self._workers.wait(announce)  # abandoned when the mount ends: nobody needs it then
         return False
 
     async def _end_seals(self) -> bool:

@@ -190,9 +190,7 @@ async def _serve(
             session.close_session()
             files.close()
             with trio.move_on_after(FAREWELL_SECONDS, shield=True):
-                await janitor.tidy()
-                if not read_only:
-                    await janitor.leave()
+                await janitor.end(announced=not read_only)
         nursery.cancel_scope.cancel()
 
 

@@ -38,7 +38,7 @@ ACKNOWLEDGED: Final = pymongo.WriteConcern(1)
 CONNECT_DEADLINE: Final = 10.0
 """Seconds to find a server at start; afterwards the operations' own deadline holds."""
 
-CLOSE_DEADLINE: Final = 2.0
+CLOSE_DEADLINE: Final = 1.0
 """Seconds to tell the server which sessions end: a courtesy, which a dead server cannot take."""
 
 COLLECTIONS: Final = ("files", "chunks", "tree", "uploads", "trash", "lake")

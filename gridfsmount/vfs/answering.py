@@ -48,7 +48,8 @@ class Answering:
                 await self._asked.wait()
             self._asked = trio.Event()
             try:
-                for question in await self._workers.background(self._versions.questions):
+                # Abandoned when the mount ends, which must not wait for a server that is gone.
+                for question in await self._workers.wait(self._versions.questions):
                     await self._answer(question)
             except FileSystemError as error:
                 log.debug("nobody can be told what is written here: %s", error)

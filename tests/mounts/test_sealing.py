@@ -157,8 +157,8 @@ def test_a_seal_that_was_killed_leaves_a_draft(mounts: list[Mounted], here: Path
     with a_mount_that_never_answers(mounts[0]) as lake:
         sealing = subprocess.Popen([*COMMAND, "seal", str(here)], stderr=subprocess.PIPE)
         try:
-            answered = {"sealing.answers.0": {"$exists": True}}
-            eventually(lambda: lake["fs.tree"].find_one(answered), "mounts answer")
+            answered = {f"sealing.answers.{len(mounts) - 1}": {"$exists": True}}
+            eventually(lambda: lake["fs.tree"].find_one(answered), "all mounts answer")
             assert refused((here / "new").touch) == errno.EROFS
         finally:
             sealing.kill()

@@ -84,7 +84,7 @@ def test_many_may_open_a_new_lake_at_once(any_uri: str) -> None:
     with raw(any_uri) as database:
         assert database["fs.tree"].count_documents({}) == len(AREAS) + 1
         assert database["fs.lake"].count_documents({}) == 2
-        assert len(indexes(database, "fs.tree")) == 3
+        assert len(indexes(database, "fs.tree")) == 5
 
 
 def test_a_bucket_that_a_driver_made_keeps_its_indexes(any_uri: str) -> None:

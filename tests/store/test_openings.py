@@ -101,7 +101,9 @@ def test_what_is_not_there_is_none(store: Lake) -> None:
 
 
 def test_what_is_no_file_has_no_content(store: Lake, version: Node) -> None:
-    assert opened(store, version.inode) == Opening(version, None)
+    node = store.tree.get(version.inode)
+    assert node is not None
+    assert opened(store, version.inode) == Opening(node, None)
 
 
 @one_deployment

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -240,7 +241,9 @@ def _change(lake: Lake, garden: Garden, rng: random.Random, folders: list[Node])
         case 0:
             garden.file(folder, f"n{rng.random()}", b"new")
         case 1 if children:
-            garden.write(rng.choice(children), b"%d" % rng.randrange(1 << 30))
+            node = rng.choice(children)
+            content = garden.upload(node, b"%d" % rng.randrange(1 << 30))
+            lake.commits.commit(node, node.names[0].name, content, (), time.time_ns(), 0)
         case 2 if children:
             node = rng.choice(children)
             lake.commits.unlink(node, node.names[0])
