@@ -759,10 +759,11 @@ def test_an_unquoted_or_misspelt_password_is_hidden_from_the_process_list(shell:
         ) as waiting:
 
             def title() -> str:
+                assert waiting.poll() is None, "it ended"
                 return Path(f"/proc/{waiting.pid}/cmdline").read_text()
 
             try:
-                eventually(lambda: "***" in title(), "the command has begun to run")
+                eventually(lambda: "***" in title(), f"{title()!r} is hidden")
                 assert "mongo://***@127.0.0.1/x" in title()
                 assert not re.search("se kr|et@|sekret", title())
             finally:
