@@ -90,7 +90,7 @@ class Mender:
         kept = [name for name in node.names if name.parent in there]
         if not kept:
             return False
-        self._lake.tree.set_names(node, kept, time.time_ns())
+        self._lake.mending.place(node, kept, None)
         return True
 
     def _recover(self, finding: Finding) -> bool:
@@ -135,9 +135,7 @@ class Mender:
         folder, version, plain = self._home(node)
         for name in _candidates(node, plain):
             try:
-                moved = self._lake.tree.set_names(
-                    node, [Name(folder, name)], time.time_ns(), version=version
-                )
+                moved = self._lake.mending.place(node, [Name(folder, name)], version)
             except AlreadyExists:
                 continue
             break

@@ -1,12 +1,17 @@
 """Changes that only `check --repair` makes: what the tree says of a node, put right."""
 
+import time
+from collections.abc import Sequence
 from typing import Final
 
 from bson import Int64
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
-from gridfsmount.core.model import Inode, Kind, Node
-from gridfsmount.errors import Conflict
+from gridfsmount.core.model import Inode, Kind, Name, Node
+from gridfsmount.errors import AlreadyExists, Conflict
 from gridfsmount.store.connection import Connection
+from gridfsmount.store.encoding import Document, decode_node, encode_name
 
 BATCH: Final = 1000
 """Folders whose entries are changed together."""
@@ -34,6 +39,37 @@ class Mending:
         if result.matched_count != 1:
             raise Conflict(f"inode {node.inode} changed")
 
+    def place(self, node: Node, names: Sequence[Name], version: Inode | None) -> Node:
+        """Give a node other names, if nobody changed it since, even one that is frozen.
+
+        Who leaves a sealed version for another can change again.
+
+        Raises:
+            AlreadyExists: a name is taken.
+            Conflict: it changed.
+        """
+        fields: Document = {
+            "names": [encode_name(name) for name in names],
+            "ctime_ns": Int64(time.time_ns()),
+        }
+        change: Document = {"$set": fields, "$unset": {"was": ""}, "$inc": {"rev": 1}}
+        if version is not None:
+            fields["version"] = Int64(version)
+            if version != node.version:
+                change["$unset"]["frozen"] = ""
+        with self._seam.operation(f"place inode {node.inode}"):
+            try:
+                document = self._nodes.find_one_and_update(
+                    {"_id": node.inode, "rev": node.rev},
+                    change,
+                    return_document=ReturnDocument.AFTER,
+                )
+            except DuplicateKeyError as error:
+                raise AlreadyExists(names[-1].name) from error
+        if document is None:
+            raise Conflict(f"inode {node.inode} changed")
+        return decode_node(document)
+
     def set_version_below(self, top: Inode, version: Inode) -> None:
         """Let everything below a folder lie in another version."""
         folders = [top]
@@ -41,7 +77,11 @@ class Mending:
         while folders:
             some, folders = folders[:BATCH], folders[BATCH:]
             below = {"names.parent": {"$in": some}}
-            change = {"$set": {"version": Int64(version)}, "$inc": {"rev": 1}}
+            change = {
+                "$set": {"version": Int64(version)},
+                "$unset": {"frozen": ""},
+                "$inc": {"rev": 1},
+            }
             self._seam.insist(
                 f"move what is below inode {top}",
                 lambda below=below, change=change: self._nodes.update_many(  # type: ignore[misc]

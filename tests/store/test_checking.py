@@ -19,6 +19,8 @@ from gridfsmount.checking.mender import Mender
 from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.store.audit import Audit
 from gridfsmount.store.lake import Lake
+from gridfsmount.versions.hashing import Hasher
+from gridfsmount.versions.sealing import Sealer
 from tests.store.lakes import CHUNK, Garden, bare, one_deployment, opened, raw
 
 pytestmark = one_deployment
@@ -507,6 +509,37 @@ def test_a_version_without_its_dataset_comes_to_light_as_one(
     assert {each["filename"] for each in collection(store, "files").find()} == {
         "datasets/lost-and-found/v1/a"
     }
+
+
+def test_what_a_sealed_version_lost_comes_to_light_and_can_change_again(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    folder = garden.folder(garden.folder(version, "gone"), "folder")
+    file = garden.file(folder, "file", DATA)
+    Sealer(store, Hasher(store)).seal(version, "", "ana@gpu1")
+    collection(store, "tree").delete_one({"names.name": "gone"})
+
+    assert_mended(store)
+
+    found = store.tree.get(file.inode)
+    assert found is not None
+    assert store.tree.path(file.inode) == "unsorted/lost+found/folder/file"
+    garden.write(found, b"other")
+
+
+def test_a_sealed_version_without_its_dataset_comes_to_light_and_stays_sealed(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    garden.file(version, "file", DATA)
+    sealed = Sealer(store, Hasher(store)).seal(version, "", "ana@gpu1")
+    collection(store, "tree").delete_one({"_id": version.parent})
+
+    assert_mended(store)
+
+    found = store.tree.get(version.inode)
+    assert found is not None
+    assert (found.state, found.frozen) == (State.SEALED, sealed.frozen)
+    assert store.tree.path(version.inode) == "datasets/lost-and-found/v1"
 
 
 def test_two_of_one_name_both_come_to_light(store: Lake, garden: Garden, version: Node) -> None:
