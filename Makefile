@@ -6,8 +6,9 @@
 
 PYTHON ?=
 ARGS ?=
-# Tests mostly wait, for servers and disks: three at once keep two processors busy.
-WORKERS ?= 3
+# Tests wait for servers and disks half of the time: two at once keep two processors busy, and more
+# only make each other late.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 

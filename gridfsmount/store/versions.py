@@ -106,8 +106,8 @@ class Versions:
 
     # --- sealing -------------------------------------------------------------------------------
 
-    def claim(self, version: Inode, by: str) -> str:
-        """Begin to seal a draft; returns the attempt's name.
+    def claim(self, version: Inode, by: str, attempt: str) -> None:
+        """Begin to seal a draft; `attempt` is a `new_attempt`.
 
         From now on mounts refuse changes in it, and answer who writes.
 
@@ -116,7 +116,6 @@ class Versions:
             ReadOnly: it is sealed.
             AlreadyExists: somebody else is sealing it; the text says who.
         """
-        attempt = uuid.uuid4().hex
         claim: Document = {
             "attempt": attempt,
             "by": {"$literal": by},
@@ -136,7 +135,7 @@ class Versions:
                 [{"$unset": "sealing"}, {"$set": {"sealing": claim, "rev": _next_rev()}}],
             )
             if done.matched_count == 1:
-                return attempt
+                return
             found = self._nodes.find_one({"_id": version})
         if found is None or found.get("state") is None:
             raise NotFound(f"inode {version} is no version, or is gone")
@@ -238,7 +237,9 @@ class Versions:
         return total
 
     def release(self, version: Inode, attempt: str) -> None:
-        """Give an attempt up: all that was frozen can change again, and then the version."""
+        """Give an attempt up, if it is one: all that was frozen can change again."""
+        if not self.renew(version, attempt):
+            return
 
         def thaw(nodes: Sequence[Inode]) -> int:
             with self._seam.operation(f"thaw {len(nodes)} nodes", factor=5):
@@ -262,8 +263,10 @@ class Versions:
             found = [Inode(each["_id"]) for each in self._nodes.find(query, {"_id": 1})]
         ended = 0
         for version in found:
+            attempt = new_attempt()
             with suppress(NotFound, AlreadyExists, ReadOnly, Conflict):  # it goes on after all
-                self.release(version, self.claim(version, "nobody"))
+                self.claim(version, "nobody", attempt)
+                self.release(version, attempt)
                 ended += 1
         return ended
 
@@ -330,6 +333,11 @@ class Versions:
             if state is not None:
                 raise ReadOnly("it is sealed: what it was made from can only be added to")
             raise NotFound(f"inode {version} is no version, or is gone")
+
+
+def new_attempt() -> str:
+    """A name for one attempt to seal a version."""
+    return uuid.uuid4().hex
 
 
 def _next_rev() -> Document:

@@ -24,7 +24,7 @@ from gridfsmount.errors import (
 from gridfsmount.repeating import repeating
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.processes import DEAD_SECONDS, Process
-from gridfsmount.store.versions import CLAIM_SECONDS
+from gridfsmount.store.versions import CLAIM_SECONDS, new_attempt
 from gridfsmount.versions.hashing import Hasher
 from gridfsmount.versions.manifest import manifest
 
@@ -68,9 +68,10 @@ class Sealer:
         if not self._lake.tree.has_children(version.inode):
             raise InvalidArgument("it has no files: an empty version could never get any")
         self._hash_beforehand(version)
-        attempt = self._lake.versions.claim(version.inode, by)
+        attempt = new_attempt()
         sealed = False
         try:
+            self._lake.versions.claim(version.inode, by, attempt)
             with self._renewing(version, attempt) as lost:
                 self._ask(version, attempt, lost)
                 while self._lake.versions.freeze(version.inode, attempt):

@@ -10,6 +10,7 @@ from gridfsmount.errors import InUse, InvalidArgument, NotFound
 from gridfsmount.places import parse
 from gridfsmount.store import removals
 from gridfsmount.store.lake import Founder, Lake
+from gridfsmount.store.versions import new_attempt
 from gridfsmount.versions.deleting import check_tags, look_at, remove, take_out
 from gridfsmount.versions.tagging import set_tag, shelf_at, tags_of
 from gridfsmount.versions.walk import walk
@@ -176,7 +177,8 @@ def test_a_version_that_a_tag_leads_to_is_deleted_only_when_told(
 
 @one_deployment
 def test_a_version_that_is_being_sealed_is_not_deleted(store: Lake, version: Node) -> None:
-    attempt = store.versions.claim(version.inode, "ben@gpu2")
+    attempt = new_attempt()
+    store.versions.claim(version.inode, "ben@gpu2", attempt)
     with pytest.raises(InUse, match="ben@gpu2 is sealing it"):
         look_at(store, parse("datasets/test/v1"))
     store.versions.release(version.inode, attempt)

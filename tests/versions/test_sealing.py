@@ -23,6 +23,7 @@ from gridfsmount.errors import (
 )
 from gridfsmount.store.bulk import NewFile
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.versions import new_attempt
 from gridfsmount.versions.hashing import Hasher
 from gridfsmount.versions.manifest import manifest
 from gridfsmount.versions.sealing import Sealer
@@ -41,6 +42,12 @@ def store(any_uri: str) -> Iterator[Lake]:
 
 def seal(lake: Lake, version: Node, message: str = "") -> Node:
     return Sealer(lake, Hasher(lake)).seal(version, message, BY)
+
+
+def claim(lake: Lake, version: Node, by: str) -> str:
+    attempt = new_attempt()
+    lake.versions.claim(version.inode, by, attempt)
+    return attempt
 
 
 def current(lake: Lake, node: Node) -> Node:
@@ -170,7 +177,7 @@ def test_what_is_half_created_when_a_folder_freezes_is_in_or_out(
     version = garden.version()
     garden.file(version, "file", b"bytes")
     caught = bare(garden.number(), (version.inode, "caught"), version=version.inode)
-    attempt = store.versions.claim(version.inode, BY)
+    attempt = claim(store, version, BY)
     store.tree.insert(caught)
     store.versions.freeze(version.inode, attempt)
 
@@ -315,16 +322,28 @@ def test_what_is_damaged_is_not_sealed_and_stays_a_draft(
 def test_one_at_a_time_and_the_other_is_named(store: Lake, garden: Garden) -> None:
     version = garden.version()
     garden.file(version, "file", b"1")
-    store.versions.claim(version.inode, "bob@gpu2")
+    claim(store, version, "bob@gpu2")
 
     with pytest.raises(AlreadyExists, match="bob@gpu2 is sealing it"):
         seal(store, version)
 
 
+def test_who_cannot_claim_it_leaves_the_other_s_attempt_alone(store: Lake, garden: Garden) -> None:
+    version = garden.version()
+    file = garden.file(version, "file", b"1")
+    attempt = claim(store, version, "bob@gpu2")
+    store.versions.freeze(version.inode, attempt)
+
+    with pytest.raises(AlreadyExists):
+        seal(store, version)
+
+    assert current(store, file).frozen == attempt
+
+
 def test_a_dead_attempt_is_taken_over(store: Lake, garden: Garden) -> None:
     version = garden.version()
     file = garden.file(version, "file", b"1")
-    store.versions.freeze(version.inode, store.versions.claim(version.inode, "bob@gpu2"))
+    store.versions.freeze(version.inode, claim(store, version, "bob@gpu2"))
     age(store, version)
 
     sealed = seal(store, version)
@@ -335,7 +354,7 @@ def test_a_dead_attempt_is_taken_over(store: Lake, garden: Garden) -> None:
 def test_a_dead_attempt_leaves_a_draft(store: Lake, garden: Garden) -> None:
     version = garden.version()
     file = garden.file(garden.folder(version, "folder"), "file", b"1")
-    store.versions.freeze(version.inode, store.versions.claim(version.inode, "bob@gpu2"))
+    store.versions.freeze(version.inode, claim(store, version, "bob@gpu2"))
     assert store.versions.end_given_up() == 0  # it is not dead yet
     age(store, version)
 
@@ -423,4 +442,4 @@ def test_versions_are_found_by_their_index(store: Lake, garden: Garden) -> None:
 
 def test_what_is_gone_is_not_sealed(store: Lake) -> None:
     with pytest.raises(NotFound):
-        store.versions.claim(Inode(1 << 40), BY)
+        store.versions.claim(Inode(1 << 40), BY, new_attempt())
