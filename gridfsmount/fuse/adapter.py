@@ -390,7 +390,7 @@ class LakeOperations(pyfuse3.Operations):
 
 
 def _caller(ctx: RequestContext) -> Caller:
-    return Caller(ctx.uid, ctx.gid)
+    return Caller(ctx.uid, ctx.gid, ctx.pid)
 
 
 def _nearest_time(ns: int) -> int:
