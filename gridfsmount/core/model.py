@@ -202,8 +202,6 @@ class Caller:
 
     uid: int
     gid: int
-    thread: int = 0
-    """Number of the calling thread; 0 when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

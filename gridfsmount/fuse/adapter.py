@@ -390,7 +390,7 @@ class LakeOperations(pyfuse3.Operations):
 
 
 def _caller(ctx: RequestContext) -> Caller:
-    return Caller(ctx.uid, ctx.gid, ctx.pid)
+    return Caller(ctx.uid, ctx.gid)
 
 
 def _nearest_time(ns: int) -> int:

@@ -19,11 +19,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from gridfsmount.core.model import Content, ContentId
+from gridfsmount.core.model import ContentId
 from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
-from gridfsmount.store.encoding import Document, content_id, content_key, decode_content
+from gridfsmount.store.encoding import Document, content_id, content_key
 from gridfsmount.store.filenames import Filenames
 from gridfsmount.store.seam import DUPLICATE
 from gridfsmount.store.tree import Tree
@@ -169,18 +169,6 @@ class Trash:
         with self._seam.operation(f"look for content {content} in the trash"):
             found = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
         return found is not None
-
-    def content(self, content: ContentId) -> Content:
-        """What is known of a content that is here.
-
-        Raises:
-            Damaged: it is not.
-        """
-        with self._seam.operation(f"look for content {content} in the trash"):
-            entry = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"file": 1})
-        if entry is None or entry.get("file") is None:
-            raise Damaged(f"content {content} is gone")
-        return decode_content(entry["file"])
 
     def keep(self, content: ContentId) -> None:
         """Make sure of a content that a new node shows, once that node is there for good.

@@ -32,7 +32,6 @@ from gridfsmount.store.openings import Opening
 from gridfsmount.vfs.open_files import Handle, Opened, OpenFile
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.recent import RecentNodes
-from gridfsmount.vfs.retries import Retries
 from gridfsmount.workers import Errands, Workers
 from gridfsmount.writing.flights import DirtyBudget
 from gridfsmount.writing.writer import ChunkedWriter
@@ -77,7 +76,6 @@ class Files:
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
         self._files: dict[Inode, OpenFile] = {}
-        self._retries = Retries()
 
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
@@ -109,16 +107,9 @@ class Files:
             Damaged: its content cannot be found.
         """
         reads = not (writable or truncate)
-        refused = self._retries.take(caller.thread)
         file = self._settled(inode) if reads else None
         if file is None:
-            try:
-                file = await self._current(inode, load=not truncate, whole=reads)
-            except Stale:
-                file = await self._replaced(inode, refused, load=not truncate)
-                if file is None:
-                    self._retries.refused(caller.thread)
-                    raise
+            file = await self._current(inode, load=not truncate, whole=reads)
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
         if reads:
             self._folders.opened(file.node)
@@ -316,7 +307,7 @@ class Files:
         known = self._files.get(inode)
         if known is not None and (known.unlinked or known.dirty):
             if time.monotonic() - known.lost < LOST_SECONDS:
-                raise Stale(f"inode {inode} was removed elsewhere")  # it looks the name up again
+                raise Stale(f"inode {inode}")  # the kernel looks the name up again
             return known
         last = self._recent.peek(inode)
         known_content = None
@@ -327,7 +318,7 @@ class Files:
         try:
             opening = await self._workers.foreground(self._load, inode, load, whole, known_content)
         except Stale:
-            self._recent.gone(inode)  # the kernel looks the name up again
+            self._recent.forget(inode)  # the kernel looks the name up again
             raise
         node, content = self._recent.remember(opening.node, began), opening.content
         if content is not None:
@@ -345,31 +336,6 @@ class Files:
             if known.handles:
                 self._pages.outdate(inode)
         return self._opened(node, content, began)
-
-    async def _replaced(
-        self, inode: Inode, refused: float | None, *, load: bool
-    ) -> OpenFile | None:
-        """A file that is gone, as it was when it was looked up since a thread was refused."""
-        last = None if refused is None else self._recent.last(inode)
-        if last is None or refused is None or last[0] < refused or last[1].kind is not Kind.FILE:
-            return None
-        content = None
-        if load and last[1].content is not None:
-            try:
-                content = await self._workers.foreground(self._content_of_gone, last[1].content)
-            except Damaged:
-                return None
-        known = self._files.get(inode)
-        if known is not None:
-            return known if known.unlinked else None
-        file = self._files[inode] = OpenFile(last[1], content, unlinked=True)
-        return file
-
-    def _content_of_gone(self, content: ContentId) -> Content:
-        try:
-            return self._lake.contents.get(content)
-        except Damaged:
-            return self._lake.trash.content(content)
 
     def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
         file = self._files[node.inode] = OpenFile(

@@ -273,11 +273,9 @@ class LakeTree:
 
     async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
         """Take set-ID bits from a file that `caller` truncates; whether there were any to take."""
-        if caller.uid == 0:
-            return False
         mode = self._presentation.mode(await self._known.node(inode))
         left = without_set_id(mode)
-        if left == mode:
+        if caller.uid == 0 or left == mode:
             return False
         await self.change(inode, Change(mode=left), caller, None)
         return True

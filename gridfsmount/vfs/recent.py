@@ -35,9 +35,6 @@ _GONE: Final = math.inf
 
 _MOST: Final = 10_000
 
-_MOST_GONE: Final = 1000
-"""They are asked for within a moment, or never."""
-
 SETTLED: Final = 20_000
 """Nodes of sealed versions that are remembered for good: about a kilobyte each."""
 
@@ -62,8 +59,6 @@ class RecentNodes:
         then may be older. The latest last."""
         self._deaf_until = -math.inf
         """Before that, it may have failed to tell."""
-        self._gone: dict[Inode, tuple[float, Node]] = {}
-        """Nodes that lost a name elsewhere, as they were, and when they were read last."""
         self._renamed: dict[Inode, float] = {}
         """Nodes that another mount renamed, until the kernel has looked them up again."""
         self._touched_ns: dict[Inode, int] = {}
@@ -115,10 +110,6 @@ class RecentNodes:
         """When a node was last read, of the monotonic clock, if that is remembered."""
         known = self._known.get(inode)
         return -math.inf if known is None else known[0]
-
-    def last(self, inode: Inode) -> tuple[float, Node] | None:
-        """A node as it was last read, and when that began, even if it is gone by now."""
-        return self._known.get(inode) or self._gone.get(inode)
 
     def settled(self, inode: Inode) -> Node | None:
         """A node of a sealed version, if it is remembered: it is what it was for good."""
@@ -243,10 +234,7 @@ class RecentNodes:
         if len(self._told) >= _MOST:
             del self._told[next(iter(self._told))]
         self._told[inode] = (now, _GONE if change.gone else change.rev or 0)
-        if change.gone or change.renamed:  # who replaces a file takes its name first
-            self.gone(inode)
-        else:
-            self.forget(inode)
+        self.forget(inode)
         if change.gone:
             self._paths.pop(inode, None)
             self._sealed.pop(inode, None)
@@ -259,15 +247,6 @@ class RecentNodes:
             if known is not None:
                 self._note_renamed(inode, now)
         return True
-
-    def gone(self, inode: Inode) -> None:
-        """A node lost a name elsewhere, or is gone: only `last` knows how it was."""
-        known = self._known.get(inode)
-        if known is not None:
-            if len(self._gone) >= _MOST_GONE:
-                del self._gone[next(iter(self._gone))]
-            self._gone[inode] = known
-        self.forget(inode)
 
     def forget_everything(self) -> list[Inode]:
         """Look everything up anew, since the server may have failed to tell of changes.

@@ -216,40 +216,6 @@ def test_a_name_that_is_replaced_all_the_time_is_never_missing_elsewhere(
     assert failures == []
 
 
-def test_a_file_that_is_replaced_all_the_time_can_be_opened_elsewhere_and_is_never_of_the_past(
-    here: Path, there: Path
-) -> None:
-    (here / "file").write_bytes(b"0")
-    done = threading.Event()
-    failures: list[object] = []
-    closed = 0
-
-    def look() -> None:
-        while not done.is_set():
-            at_least = closed
-            try:
-                found = int((there / "file").read_bytes())
-            except OSError as error:
-                failures.append(error)
-            else:
-                if found < at_least:
-                    failures.append((found, at_least))
-
-    lookers = [threading.Thread(target=look) for _ in range(3)]
-    for each in lookers:
-        each.start()
-    try:
-        for number in range(1, 61):
-            (here / "next").write_bytes(b"%d" % number)
-            (here / "next").replace(here / "file")
-            closed = number
-    finally:
-        done.set()
-        for each in lookers:
-            each.join()
-    assert failures == []
-
-
 def test_changes_elsewhere_hold_up_nobody_who_reads_writes_and_maps_the_file(
     here: Path, there: Path
 ) -> None:

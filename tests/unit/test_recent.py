@@ -340,30 +340,3 @@ def test_only_so_many_changes_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) 
     for inode in changed:
         recent.remember(node(inode), began)
     assert [recent.peek(inode) is None for inode in changed] == [False, True, True, True]
-
-
-@pytest.mark.parametrize(
-    "change", [NodeChange(FILE, 9, gone=True), NodeChange(FILE, 9, renamed=True)]
-)
-def test_how_a_node_was_before_it_lost_its_name_is_known_for_who_looked_it_up(
-    change: NodeChange,
-) -> None:
-    recent, _ = remembering()
-    seen = time.monotonic()
-    was = recent.remember(node(FILE), seen)
-
-    assert recent.heard(change, later())
-
-    assert recent.peek(FILE) is None
-    assert recent.last(FILE) == (seen, was)
-
-
-def test_only_so_many_lost_nodes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_GONE", 2)
-    recent, _ = remembering()
-    for number in range(3):
-        recent.remember(node(Inode(FILE + number)), time.monotonic())
-        recent.gone(Inode(FILE + number))
-
-    assert recent.last(FILE) is None
-    assert recent.last(Inode(FILE + 2)) is not None
