@@ -12,6 +12,7 @@ import click
 
 from gridfsmount.cli.bars import Advance, file_count
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.paths import is_local, locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.wording import counted, printable, sized
@@ -37,14 +38,7 @@ TROUBLE: Final = 2
 @lake_options
 @click.option("--summary", "--stat", "only_summary", is_flag=True, help="Print numbers only.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, a change on each line.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="Queries and local files at once, for what must be read.",
-)
+@jobs_option("Queries and local files at once, for what must be read.")
 @says_errors(code=TROUBLE)
 def diff(
     old: str,

@@ -23,7 +23,7 @@ from gridfsmount.cli.lakes import (
 )
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.manifest import manifest
-from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask
+from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask, jobs_option
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
@@ -218,14 +218,7 @@ def umount(mountpoint: Path) -> None:
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="Files to read at once.",
-)
+@jobs_option("Files to read at once.")
 @says_errors()
 def warm(paths: tuple[Path, ...], jobs: int) -> None:
     """Read what lies in PATHS of a mount into its disk cache.

@@ -6,6 +6,7 @@ import click
 
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.wording import printable
@@ -16,14 +17,7 @@ from gridfsmount.errors import FileSystemError, StartupError
 @click.argument("path")
 @uri_option
 @lake_options
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="Queries at once, for contents that must be read.",
-)
+@jobs_option("Queries at once, for contents that must be read.")
 @says_errors()
 def manifest(path: str, uri: str | None, choice: LakeChoice, jobs: int) -> None:
     """Print what `sha256sum` would for the files of a version, in the order of their paths.

@@ -1,9 +1,12 @@
 """Types of command-line values: sizes, durations, octal masks, owners."""
 
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -101,3 +104,10 @@ class Owner(click.ParamType[tuple[int, int]]):
         if match is None or max(int(match[1]), int(match[2])) > MAX_ID:
             self.fail(f"{value!r} is not UID:GID, as in 1000:1000", param, ctx)
         return int(match[1]), int(match[2])
+
+
+def jobs_option(what: str) -> Callable[[F], F]:
+    """How much goes on at once; `what` says of what, in the help."""
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help=what
+    )

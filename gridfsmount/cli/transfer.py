@@ -20,7 +20,7 @@ from gridfsmount.cli.lakes import (
     open_lake_for_command,
     says_errors,
 )
-from gridfsmount.cli.parameters import Size
+from gridfsmount.cli.parameters import Size, jobs_option
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.errors import StartupError
 
@@ -52,14 +52,7 @@ def _transfer_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "-c", "--checksum", is_flag=True, help="Compare by SHA-256, not by size and time."
         ),
-        click.option(
-            "-j",
-            "--jobs",
-            type=click.IntRange(1, 64),
-            default=4,
-            show_default=True,
-            help="Batches and large files at once.",
-        ),
+        jobs_option("Batches and large files at once."),
         click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary."),
     ]
     for option in reversed(options):

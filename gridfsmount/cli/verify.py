@@ -10,6 +10,7 @@ import click
 
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.wording import counted, printable, sized
@@ -36,14 +37,7 @@ KEPT: Final = 100_000
 @uri_option
 @lake_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="Queries at once.",
-)
+@jobs_option("Queries at once.")
 @says_errors(code=TROUBLE)
 def verify(
     paths: tuple[str, ...], uri: str | None, choice: LakeChoice, as_json: bool, jobs: int

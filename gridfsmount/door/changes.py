@@ -24,7 +24,7 @@ from gridfsmount.errors import (
 )
 from gridfsmount.places import LakePath
 from gridfsmount.store.lake import Lake
-from gridfsmount.vfs.rules import Level, check_removal, check_rename, level_of
+from gridfsmount.vfs.rules import Level, check_removal, check_rename, check_replaced, level_of
 
 T = TypeVar("T")
 
@@ -187,10 +187,7 @@ class Changes:
         version = check_rename(node, folder, name)
         self._publisher.check_version(folder.version, LakePath((name,)))
         if target is not None:
-            if node.kind is Kind.DIRECTORY and target.kind is not Kind.DIRECTORY:
-                raise NotADirectory(f"{name} is no folder")
-            if node.kind is not Kind.DIRECTORY and target.kind is Kind.DIRECTORY:
-                raise IsADirectory(f"{name} is a folder")
+            check_replaced(node, target, name)
             if level_of(target) is Level.VERSION:
                 self._publisher.check_version(target.inode, LakePath((name,)))
         if node.kind is Kind.DIRECTORY and node.parent != folder.inode:

@@ -101,7 +101,27 @@ class LakeReader(io.BufferedReader):
         return super().read(size)
 
 
-class LakeWriter(io.BufferedIOBase):
+class _Published(io.IOBase):
+    """Something that is written, and appears whole when it is closed."""
+
+    def abandon(self) -> None:
+        """Close without publishing anything."""
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Publish at the end of a block, unless that raises."""
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+
+class LakeWriter(_Published, io.BufferedIOBase):
     """A file that is being written from its start to its end, or behind what it had."""
 
     def __init__(
@@ -219,18 +239,6 @@ class LakeWriter(io.BufferedIOBase):
             self._give_up()
         super().close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Publish at the end of a block, unless that raises."""
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
     def __del__(self) -> None:
         """Who forgot to close it may not have written all of it."""
         if not self.closed:
@@ -310,7 +318,7 @@ class LakeWriter(io.BufferedIOBase):
             raise ValueError(f"{self.name} is being written by another process")
 
 
-class TextWriter(io.TextIOWrapper):
+class TextWriter(_Published, io.TextIOWrapper):
     """Text on its way into a file, with the same promises."""
 
     def __init__(self, file: Any, **options: Any) -> None:
@@ -318,24 +326,16 @@ class TextWriter(io.TextIOWrapper):
         self._file = file
         super().__init__(file, **options)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Publish at the end of a block, unless that raises."""
-        if kind is None:
-            self.close()
-        else:
-            self._file.abandon()
+    def abandon(self) -> None:
+        """As of the file itself."""
+        self._file.abandon()
 
     def __del__(self) -> None:
         """As of the file itself."""
         # Not that of the base class, which closes.
 
 
-class Compressing(io.BufferedIOBase):
+class Compressing(_Published, io.BufferedIOBase):
     """A compressor in front of a file that is being written, closed and given up together."""
 
     def __init__(self, file: Any, compressor: IO[bytes]) -> None:
@@ -370,18 +370,6 @@ class Compressing(io.BufferedIOBase):
         with suppress(ValueError, OSError, LakeError):
             self._compressor.close()
         super().close()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Publish at the end of a block, unless that raises."""
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
 
     def __del__(self) -> None:
         """As of the file itself."""

@@ -116,9 +116,10 @@ class FolderMaker:
         if not wanted:
             return [], []
         numbers = self._lake.tree.allocate(len(wanted))
-        now = self._lake.tree.clock_ns()
+        makes_versions = any(map(_is_version, (task for task, _ in wanted)))
+        born_ns = self._lake.tree.clock_ns() if makes_versions else 0
         nodes = [
-            _new_folder(task, attributes, Inode(number), now)
+            _new_folder(task, attributes, Inode(number), born_ns)
             for (task, attributes), number in zip(wanted, numbers, strict=True)
         ]
         refused = self._lake.tree.insert_many(nodes)
@@ -168,9 +169,14 @@ def adjust(lake: Lake, node: Node, attributes: Attributes) -> None:
         lake.tree.set_xattrs(changed, attributes.xattrs)
 
 
-def _new_folder(task: Task, attributes: Attributes, inode: Inode, now: int) -> Node:
+def _is_version(task: Task) -> bool:
+    return len(task.folder.path.parts) + 1 == VERSION_DEPTH
+
+
+def _new_folder(task: Task, attributes: Attributes, inode: Inode, born_ns: int) -> Node:
+    """A folder; a version is born when the server says."""
     depth = len(task.folder.path.parts) + 1
-    state, created = new_version_fields(inode, depth, now)
+    state, created = new_version_fields(inode, depth, born_ns)
     node = Node(
         inode=inode,
         kind=Kind.DIRECTORY,
@@ -179,8 +185,8 @@ def _new_folder(task: Task, attributes: Attributes, inode: Inode, now: int) -> N
         uid=None,
         gid=None,
         mtime_ns=0,
-        ctime_ns=now,
-        version=inode if depth == VERSION_DEPTH else task.folder.node.version,
+        ctime_ns=time.time_ns(),
+        version=inode if _is_version(task) else task.folder.node.version,
         state=state,
         created_ns=created,
         record=None if state is None else Record(who()),

@@ -7,12 +7,17 @@ from gridfsmount.errors import (
     AlreadyExists,
     Conflict,
     InvalidArgument,
-    IsADirectory,
-    NotADirectory,
     NotFound,
 )
 from gridfsmount.vfs.known_tree import KnownTree
-from gridfsmount.vfs.rules import Level, check_exchange, check_removal, check_rename, level_of
+from gridfsmount.vfs.rules import (
+    Level,
+    check_exchange,
+    check_removal,
+    check_rename,
+    check_replaced,
+    level_of,
+)
 
 
 class Renaming:
@@ -81,10 +86,7 @@ class Renaming:
         if level_of(node) is Level.VERSION:
             await self._recent.check_writable(node.inode)
         if target is not None:
-            if node.kind is Kind.DIRECTORY and target.kind is not Kind.DIRECTORY:
-                raise NotADirectory(name)
-            if node.kind is not Kind.DIRECTORY and target.kind is Kind.DIRECTORY:
-                raise IsADirectory(name)
+            check_replaced(node, target, name)
             if level_of(target) is Level.VERSION:
                 await self._recent.check_writable(target.inode)
         if node.kind is Kind.DIRECTORY and node.parent != folder.inode:

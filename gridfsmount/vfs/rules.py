@@ -17,7 +17,14 @@ from gridfsmount.core.model import (
     Node,
 )
 from gridfsmount.core.names import check_shelf_name
-from gridfsmount.errors import CrossVersion, InvalidArgument, NotPermitted, ReadOnly
+from gridfsmount.errors import (
+    CrossVersion,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotPermitted,
+    ReadOnly,
+)
 
 
 class Level(enum.Enum):
@@ -116,6 +123,18 @@ def check_rename(node: Node, parent: Node, name: str) -> Inode | None:
     if node.version != parent.version and (node.kind is Kind.DIRECTORY or len(node.names) > 1):
         raise CrossVersion("directories and hard links cannot move to another version")
     return parent.version
+
+
+def check_replaced(node: Node, target: Node, name: str) -> None:
+    """Refuse to rename `node` over `target`, which has that name, if only one is a directory.
+
+    Raises:
+        NotADirectory, IsADirectory: rename(2).
+    """
+    if node.kind is Kind.DIRECTORY and target.kind is not Kind.DIRECTORY:
+        raise NotADirectory(f"{name} is no folder")
+    if node.kind is not Kind.DIRECTORY and target.kind is Kind.DIRECTORY:
+        raise IsADirectory(f"{name} is a folder")
 
 
 def check_exchange(one: Node, other: Node) -> None:
