@@ -18,7 +18,8 @@ _CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?:/{1,2})(?:[^@\s]*@)+", re.
 _SECRET_OPTIONS: Final = re.compile(
     r"\b((?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&\s]+", re.IGNORECASE
 )
-_KEYS: Final = {"uri": str, "bucket": str}
+_KEYS: Final = {"uri": str, "bucket": str, "vaults": dict}
+_FORMS: Final = {str: "a string", dict: "a table"}
 
 
 def redact(text: str) -> str:
@@ -83,7 +84,10 @@ def read_config(path: Path | None) -> dict[str, Any]:
         if key not in _KEYS:
             raise ConfigError(f"{found}: unknown key {key!r}; known are {', '.join(_KEYS)}")
         if not isinstance(value, _KEYS[key]):
-            raise ConfigError(f"{found}: {key} must be a string")
+            raise ConfigError(f"{found}: {key} must be {_FORMS[_KEYS[key]]}")
+    for name, address in settings.get("vaults", {}).items():
+        if not isinstance(address, str):
+            raise ConfigError(f"{found}: the vault {name} must be an address in quotes")
     return settings
 
 

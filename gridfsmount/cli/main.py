@@ -9,6 +9,7 @@ import click
 
 from gridfsmount import __version__
 from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
+from gridfsmount.cli.backup import backup
 from gridfsmount.cli.diff import diff
 from gridfsmount.cli.history import log, show
 from gridfsmount.cli.lakes import (
@@ -323,6 +324,7 @@ def status(address: str | None, uri: str | None, choice: LakeChoice, as_json: bo
     run_status(choice, uri or address, as_json=as_json)
 
 
+commands.add_command(backup)
 commands.add_command(put)
 commands.add_command(get)
 commands.add_command(manifest)

@@ -1,0 +1,1 @@
+"""Backups: made, verified, thinned out and restored. Blocking."""

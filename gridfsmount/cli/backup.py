@@ -1,0 +1,29 @@
+"""`gridfsmount backup`: what is done with vaults."""
+
+import click
+
+from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.transfer import PLACE, uri_option
+from gridfsmount.cli.vaults import choose_vaults, vault_option
+
+
+@click.group()
+def backup() -> None:
+    """Back up a lake into vaults; verify, restore and thin out what is there."""
+
+
+@backup.command()
+@uri_option
+@vault_option
+@lake_options
+@says_errors()
+def init(uri: str | None, vaults: tuple[str, ...], choice: LakeChoice) -> None:
+    """Make a new vault for a lake, in an empty directory or an empty database."""
+    from gridfsmount.vaults.opening import make_vault
+
+    chosen = choose_vaults(choice.config, vaults)
+    with open_lake_for_command(choice, uri, place=PLACE, existing=True) as lake:
+        for each in chosen:
+            vault = make_vault(each.address, lake.id)
+            click.echo(f"made the vault {vault.address} (id {vault.header.id}) for lake {lake.id}")
+            vault.close()

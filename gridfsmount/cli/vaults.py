@@ -1,0 +1,68 @@
+"""How commands are told which vaults they work on, and how they open them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gridfsmount.addresses import read_config, redact
+from gridfsmount.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gridfsmount.core.vault import Vault
+
+vault_option = click.option(
+    "--vault",
+    "vaults",
+    multiple=True,
+    metavar="URL",
+    help="Where backups are: a directory, file:///path or mongodb://host/database; or the name of "
+    "a vault in the config file. Can be given several times.  [default: all of the config file]",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultChoice:
+    """One vault that was chosen. The address may hold a password: it is never shown."""
+
+    name: str
+    """As in the config file; else its address, without secrets."""
+    address: str = field(repr=False)
+
+
+def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoice]:
+    """The vaults of the command line, else all of the config file; there is one at least.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known: dict[str, str] = read_config(config).get("vaults", {})
+    if not given:
+        if not known:
+            raise ConfigError(
+                "no vault: give one with --vault, or name some below [vaults] in the config file"
+            )
+        return [VaultChoice(name, address) for name, address in known.items()]
+    return [
+        VaultChoice(each, known[each]) if each in known else VaultChoice(redact(each), each)
+        for each in given
+    ]
+
+
+@contextmanager
+def opened(choice: VaultChoice) -> "Iterator[Vault]":
+    """A vault, for as long as a block runs.
+
+    Raises:
+        StartupError: it is not there, or cannot be used; the text says why.
+    """
+    from gridfsmount.vaults.opening import open_vault
+
+    vault = open_vault(choice.address)
+    try:
+        yield vault
+    finally:
+        vault.close()
