@@ -265,6 +265,7 @@ class LakeOperations(pyfuse3.Operations):
             writable=_is_writable(flags),
             append=bool(flags & os.O_APPEND),
             truncate=bool(flags & os.O_TRUNC),
+            mappable=_is_mappable(flags),
         )
         return _info(opened), _entry(attributes)
 
@@ -281,6 +282,7 @@ class LakeOperations(pyfuse3.Operations):
             append=bool(flags & os.O_APPEND),
             truncate=truncate,
             direct=bool(flags & os.O_DIRECT),
+            mappable=_is_mappable(flags),
         )
         if cleared or not opened.keep_cache:
             # Close-to-open: the size that the kernel remembers may be another machine's past.
@@ -400,6 +402,11 @@ def _nearest_time(ns: int) -> int:
 
 def _is_writable(flags: FlagT) -> bool:
     return flags & os.O_ACCMODE != os.O_RDONLY
+
+
+def _is_mappable(flags: FlagT) -> bool:
+    """Whether what is written through a mapping may reach the file: mmap(2), MAP_SHARED."""
+    return flags & os.O_ACCMODE == os.O_RDWR
 
 
 def _info(opened: Opened) -> FileInfo:

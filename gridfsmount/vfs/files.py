@@ -44,6 +44,9 @@ HOLE_BYTES: Final = 1 << 30
 LOST_SECONDS: Final = 1.0
 """For longer the kernel does not believe in a name that another mount removed."""
 
+MIN_PAGE: Final = 4096
+"""Mapped pages begin at multiples of this; where they are larger, of more."""
+
 _SET_ID: Final = 0o6000
 _SET_GID_EXEC: Final = 0o2010
 
@@ -98,8 +101,9 @@ class Files:
         append: bool,
         truncate: bool,
         direct: bool = False,
+        mappable: bool = False,
     ) -> Opened:
-        """Open a file for reading, and for writing if so asked.
+        """Open a file for reading, and for writing if so asked; for both it is `mappable`.
 
         Raises:
             NotFound: it is gone.
@@ -113,7 +117,7 @@ class Files:
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
         if reads:
             self._folders.opened(file.node)
-        handle = Handle(file, writable, append, caller.uid, direct)
+        handle = Handle(file, writable, append, caller.uid, direct, mappable)
         try:
             if writable or truncate:
                 await self._recent.check_writable(file.node.version)
@@ -126,12 +130,14 @@ class Files:
             raise
         return self._enter(handle)
 
-    def opened_new(self, node: Node, caller: Caller, *, writable: bool, append: bool) -> Opened:
+    def opened_new(
+        self, node: Node, caller: Caller, *, writable: bool, append: bool, mappable: bool
+    ) -> Opened:
         """A handle on a file that was created just now."""
         file = OpenFile(node, None, handles=1)
         self._files[node.inode] = file
         self._pages.note(node.inode, None)
-        return self._enter(Handle(file, writable, append, caller.uid))
+        return self._enter(Handle(file, writable, append, caller.uid, mappable=mappable))
 
     async def read(self, number: int, offset: int, size: int) -> Bytes:
         """Bytes of an open file.
@@ -159,10 +165,8 @@ class Files:
         file = handle.file
         async with file.lock:
             writer = self._writer(file)
-            # The kernel writes mapped pages back through any handle that can write, this one too.
-            is_page = offset + len(data) <= writer.size
-            if handle.append and not is_page:
-                offset = writer.size
+            if handle.append and not self._is_page(file, offset, len(data)):
+                offset = writer.size  # where the kernel thinks may be another mount's past
             handle.wrote = True
             await self._check_room(writer, offset)
             self._mark(file, handle.uid)
@@ -333,8 +337,10 @@ class Files:
             if known.node.content == node.content:
                 known.node, known.seen = node, time.monotonic()
                 return known
-            if known.handles:
-                self._pages.outdate(inode)
+        if node.content != opening.node.content:  # committed here while the answer was on its way
+            return await self._current(inode, load=load, whole=whole)
+        if known is not None and known.handles:
+            self._pages.outdate(inode)
         return self._opened(node, content, began)
 
     def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
@@ -373,6 +379,20 @@ class Files:
                     f"inode {inode} has {node.size} bytes, its content {node.content} "
                     + ("cannot be found" if content is None else f"has {length}")
                 )
+
+    def _is_page(self, file: OpenFile, offset: int, size: int) -> bool:
+        """Whether what comes through a handle that appends may be a page of a mapping.
+
+        The kernel writes those back through any handle that can write, and pyfuse3 does not tell.
+        """
+        inode = file.node.inode
+        return (
+            offset % MIN_PAGE == 0
+            and offset + size <= self._writer(file).size
+            and any(
+                each.mappable and each.file.node.inode == inode for each in self._handles.values()
+            )
+        )
 
     def _writer(self, file: OpenFile) -> ChunkedWriter:
         if file.writer is None:

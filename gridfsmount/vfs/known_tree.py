@@ -67,7 +67,9 @@ class KnownTree:
     def _listed(self, node: Node) -> Attributes:
         """A node of a page that was read a moment ago: it may have changed here since."""
         known = self.recent.peek(node.inode)
-        return self.shown(known if known is not None and known.rev > node.rev else node)
+        if known is not None and known.rev > node.rev:
+            node = known
+        return self.shown(self.recent.newest(node))
 
     async def find(self, parent: Inode, name: str) -> Node:
         """The node of a name, as the lake has it now.
@@ -124,10 +126,11 @@ class KnownTree:
             await self.recent.check_writable(folder.version)
         return node
 
-    def note_change(self, node: Node) -> None:
-        """A node is like that now."""
-        self.recent.remember(node)
+    def note_change(self, node: Node) -> Node:
+        """This mount made a node like that; returns what it is now, if another change was later."""
+        node = self.recent.remember(node)
         self.files.changed(node)
+        return node
 
     def note_removal(self, node: Node) -> None:
         """A node has lost its last name."""

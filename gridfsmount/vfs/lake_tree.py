@@ -156,6 +156,7 @@ class LakeTree:
         writable: bool,
         append: bool,
         truncate: bool,
+        mappable: bool,
     ) -> tuple[Opened, Attributes]:
         """Make a file and open it; one that another machine made meanwhile is opened instead."""
         try:
@@ -165,10 +166,17 @@ class LakeTree:
                 raise
             node = await self._known.find(parent, name)
             opened = await self._files.open(
-                node.inode, caller, writable=writable, append=append, truncate=truncate
+                node.inode,
+                caller,
+                writable=writable,
+                append=append,
+                truncate=truncate,
+                mappable=mappable,
             )
             return opened, await self.attributes(node.inode)
-        opened = self._files.opened_new(node, caller, writable=writable, append=append)
+        opened = self._files.opened_new(
+            node, caller, writable=writable, append=append, mappable=mappable
+        )
         return opened, self._known.shown(node)
 
     async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
@@ -191,8 +199,7 @@ class LakeTree:
                 raise AlreadyExists(name)
             return await self._workers.foreground(self._lake.commits.add_link, node, added)
 
-        node = await self._known.retry(attempt)
-        self._known.note_change(node)
+        node = self._known.note_change(await self._known.retry(attempt))
         await self._known.touch(folder)
         return self._known.shown(node)
 
@@ -262,10 +269,9 @@ class LakeTree:
             if change.mtime_ns is not None:
                 await self._recent.settle(inode)
             changed = await self._workers.foreground(self._lake.tree.update, inode, fields)
-            self._known.note_change(changed)
+            node = self._known.note_change(changed)
             if change.mtime_ns is not None:
                 self._files.set_mtime(inode, change.mtime_ns)
-            node = changed
         file = self._files.find(inode)
         if file is not None and (file.dirty or file.unlinked):
             node = file.shown
@@ -298,7 +304,7 @@ class LakeTree:
         self._recent.remember_named(found, began)
         if name not in found:
             raise NotFound(name.name)
-        return found[name]
+        return self._recent.newest(found[name], began)
 
     async def _make(
         self,

@@ -73,6 +73,8 @@ class Handle:
     uid: int
     direct: bool = False
     """Opened with O_DIRECT: what is read is to be on the local disk, wherever it came from."""
+    mappable: bool = False
+    """Opened for reading and writing: pages may be mapped, and written through that."""
     wrote: bool = False
     """Since the last commit through this handle."""
     refused: bool = False

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -20,6 +20,8 @@ from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnl
 from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
 from gridfsmount.workers import Workers
+
+T = TypeVar("T")
 
 REMEMBER_SECONDS: Final = 0.4
 """With what the kernel believes on top, another machine's change shows within a second."""
@@ -57,6 +59,9 @@ class RecentNodes:
         self._told: dict[Inode, tuple[float, float]] = {}
         """When the server told of a node's change, and its `rev` since: an answer on its way
         then may be older. The latest last."""
+        self._changed: dict[Inode, tuple[float, Node]] = {}
+        """What this mount made of nodes, and when: an answer on its way then may be older. Not
+        forgotten with `_known`; the latest last."""
         self._deaf_until = -math.inf
         """Before that, it may have failed to tell."""
         self._renamed: dict[Inode, float] = {}
@@ -178,7 +183,13 @@ class RecentNodes:
         return path
 
     def remember(self, node: Node, seen: float | None = None) -> Node:
-        """Note a node as the lake has it now, or had it at `seen` of the monotonic clock."""
+        """Note a node as this mount made it, or as it was at `seen` of the monotonic clock.
+
+        Returns what is to be believed: the same, or what this mount has made of it since.
+        """
+        node = self.newest(node, -math.inf if seen is None else seen)
+        if seen is None:
+            _put_last(self._changed, node.inode, (time.monotonic(), node))
         if seen is not None and self._is_past(node, seen):
             return node
         if len(self._known) >= _MOST:
@@ -194,6 +205,14 @@ class RecentNodes:
         if seen is not None and self.is_settled(node, seen):
             self._settle(node)
         return node
+
+    def newest(self, node: Node, seen: float = -math.inf) -> Node:
+        """A node that was read from `seen` on, or what this mount has made of it since.
+
+        What it has made never shows its past again: the kernel appends at the size it was told.
+        """
+        at, changed = self._changed.get(node.inode, (-math.inf, node))
+        return changed if seen <= at and node.rev < changed.rev else node
 
     def _settle(self, node: Node) -> None:
         self._settled[node.inode] = node
@@ -230,10 +249,7 @@ class RecentNodes:
         known = self.peek(inode)
         if known is not None and change.rev is not None and known.rev >= change.rev:
             return False
-        self._told.pop(inode, None)
-        if len(self._told) >= _MOST:
-            del self._told[next(iter(self._told))]
-        self._told[inode] = (now, _GONE if change.gone else change.rev or 0)
+        _put_last(self._told, inode, (now, _GONE if change.gone else change.rev or 0))
         self.forget(inode)
         if change.gone:
             self._paths.pop(inode, None)
@@ -313,3 +329,11 @@ class RecentNodes:
             for inode, at in pending.items():
                 if self._touched_ns.get(inode) == at:
                     del self._touched_ns[inode]
+
+
+def _put_last(latest: dict[Inode, T], inode: Inode, value: T) -> None:
+    """Note what is the latest now; too many push the oldest out."""
+    latest.pop(inode, None)
+    if len(latest) >= _MOST:
+        del latest[next(iter(latest))]
+    latest[inode] = value
