@@ -29,7 +29,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.openings import Opening
-from gridfsmount.vfs.open_files import Handle, Opened, OpenFile
+from gridfsmount.vfs.open_files import Handle, Opened, OpenFile, may_be_page
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.workers import Errands, Workers
@@ -43,9 +43,6 @@ HOLE_BYTES: Final = 1 << 30
 
 LOST_SECONDS: Final = 1.0
 """For longer the kernel does not believe in a name that another mount removed."""
-
-MIN_PAGE: Final = 4096
-"""Mapped pages begin at multiples of this; where they are larger, of more."""
 
 _SET_ID: Final = 0o6000
 _SET_GID_EXEC: Final = 0o2010
@@ -165,8 +162,10 @@ class Files:
         file = handle.file
         async with file.lock:
             writer = self._writer(file)
-            if handle.append and not self._is_page(file, offset, len(data)):
-                offset = writer.size  # where the kernel thinks may be another mount's past
+            # Where the kernel appends may be the end as it was before another mount's commit.
+            within = offset + len(data) <= writer.size
+            if handle.append and not (within and may_be_page(file, offset, self._handles.values())):
+                offset = writer.size
             handle.wrote = True
             await self._check_room(writer, offset)
             self._mark(file, handle.uid)
@@ -379,20 +378,6 @@ class Files:
                     f"inode {inode} has {node.size} bytes, its content {node.content} "
                     + ("cannot be found" if content is None else f"has {length}")
                 )
-
-    def _is_page(self, file: OpenFile, offset: int, size: int) -> bool:
-        """Whether what comes through a handle that appends may be a page of a mapping.
-
-        The kernel writes those back through any handle that can write, and pyfuse3 does not tell.
-        """
-        inode = file.node.inode
-        return (
-            offset % MIN_PAGE == 0
-            and offset + size <= self._writer(file).size
-            and any(
-                each.mappable and each.file.node.inode == inode for each in self._handles.values()
-            )
-        )
 
     def _writer(self, file: OpenFile) -> ChunkedWriter:
         if file.writer is None:

@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import trio
 
@@ -10,6 +12,9 @@ from gridfsmount.core.model import Content, Node
 from gridfsmount.errors import FileSystemError
 from gridfsmount.vfs.recent import REMEMBER_SECONDS
 from gridfsmount.writing.writer import ChunkedWriter
+
+MIN_PAGE: Final = 4096
+"""Bytes: where the kernel's pages are larger, they begin at multiples of this as well."""
 
 
 @dataclass(eq=False, slots=True)
@@ -79,6 +84,18 @@ class Handle:
     """Since the last commit through this handle."""
     refused: bool = False
     """The last commit through this handle failed."""
+
+
+def may_be_page(file: OpenFile, offset: int, handles: Iterable[Handle]) -> bool:
+    """Whether what is written to a file at `offset` may be a page of a mapping.
+
+    The kernel writes those back through any handle that can write, also one that appends, and
+    pyfuse3 does not tell which they are. It does so before the last mapping's handle is closed.
+    """
+    inode = file.node.inode
+    return offset % MIN_PAGE == 0 and any(
+        each.mappable and each.file.node.inode == inode for each in handles
+    )
 
 
 @dataclass(frozen=True, slots=True)

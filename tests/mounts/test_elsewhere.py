@@ -73,6 +73,20 @@ def test_a_new_name_shows_at_once_even_where_it_was_missing(places: list[Path]) 
         assert all((place / f"{number}").read_bytes() == OLD for place in places)
 
 
+def test_an_append_goes_to_the_end_of_what_was_closed_elsewhere(places: list[Path]) -> None:
+    logs = [place / "log" for place in places]
+    logs[0].write_bytes(b"")
+    expected = b""
+    for number in range(6):
+        for letter, log in zip(b"abc", logs, strict=True):
+            descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)  # as a shell does: no fstat(2)
+            os.write(descriptor, line := b"%c%d " % (letter, number))
+            expected += line
+            assert log.read_bytes() == expected
+            os.close(descriptor)
+    assert [log.read_bytes() for log in logs] == [expected] * 3
+
+
 def test_a_listing_is_that_of_the_moment(here: Path, there: Path) -> None:
     for number in range(10):
         (here / f"{number}").mkdir()

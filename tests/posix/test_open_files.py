@@ -298,6 +298,22 @@ def test_o_append_writes_at_the_end_wherever_that_is(place: Path) -> None:
     assert file.read_bytes() == b"12x" + bytes(97) + b"yz"
 
 
+def test_a_mapping_is_written_where_it_is_also_while_others_append(place: Path) -> None:
+    file = place / "file"
+    file.write_bytes(bytes(10_000))
+    with file.open("ab", buffering=0) as appending:
+        with file.open("r+b") as opened:
+            view = mmap.mmap(opened.fileno(), 0)
+        with view:
+            view[:4] = b"head"
+            view[9_996:] = b"tail"
+            appending.write(b"1")
+            view[5_000:5_004] = b"body"
+        appending.write(b"2")
+    expected = b"head" + bytes(4_996) + b"body" + bytes(4_992) + b"tail"
+    assert file.read_bytes() == expected + b"12"
+
+
 def test_two_processes_that_append_lose_nothing(place: Path, root: Actor, second: Actor) -> None:
     log = place / "log"
     log.write_bytes(b"")

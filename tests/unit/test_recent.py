@@ -340,3 +340,25 @@ def test_only_so_many_changes_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) 
     for inode in changed:
         recent.remember(node(inode), began)
     assert [recent.peek(inode) is None for inode in changed] == [False, True, True, True]
+
+
+async def test_what_was_read_before_this_mount_s_own_change_is_not_believed_after_it() -> None:
+    recent, _ = remembering()
+    began = later()
+    older, newer = replace(node(FILE), size=1), replace(node(FILE), size=2, rev=1)
+    assert recent.remember(newer) is newer
+    assert recent.remember(older, began) is newer
+    assert recent.remember(older) is newer  # of two changes at once the earlier, told of later
+    assert await recent.get(FILE) is newer
+    recent.forget(FILE)
+    assert recent.remember(older, began) is newer
+    assert recent.remember(older, later()) is older  # the lake was put back
+
+
+def test_what_another_mount_made_of_it_since_is_believed() -> None:
+    recent, _ = remembering()
+    began = later()
+    recent.remember(replace(node(FILE), size=1))
+    newer = replace(node(FILE), size=2, rev=1)
+    assert recent.remember(newer, began) is newer
+    assert recent.newest(newer, began) is newer
