@@ -66,10 +66,9 @@ class KnownTree:
 
     def _listed(self, node: Node) -> Attributes:
         """A node of a page that was read a moment ago: it may have changed here since."""
+        node = self.recent.newest(node)
         known = self.recent.peek(node.inode)
-        if known is not None and known.rev > node.rev:
-            node = known
-        return self.shown(self.recent.newest(node))
+        return self.shown(known if known is not None and known.rev > node.rev else node)
 
     async def find(self, parent: Inode, name: str) -> Node:
         """The node of a name, as the lake has it now.
