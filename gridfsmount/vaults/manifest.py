@@ -46,7 +46,8 @@ CREATE TABLE node (
     content INTEGER REFERENCES content (id),
     target TEXT,
     version INTEGER,
-    state TEXT, created_ns INTEGER, record TEXT
+    state TEXT, created_ns INTEGER, record TEXT,
+    links INTEGER NOT NULL, xattrs INTEGER NOT NULL
 );
 CREATE TABLE name (
     parent INTEGER NOT NULL, name TEXT NOT NULL, inode INTEGER NOT NULL,
@@ -78,9 +79,24 @@ CREATE INDEX node_version ON node (created_ns) WHERE created_ns IS NOT NULL;
 
 _NODE: Final = (
     "n.inode, n.kind, n.mode, n.uid, n.gid, n.mtime_ns, n.ctime_ns, n.atime_ns, n.size, n.content,"
-    " n.target, n.version, n.state, n.created_ns, n.record,"
-    " EXISTS (SELECT 1 FROM xattr WHERE xattr.inode = n.inode)"
+    " n.target, n.version, n.state, n.created_ns, n.record, n.links, n.xattrs,"
+    " c.lake_id, c.lake_text"
 )
+_SHOWN: Final = "node AS n LEFT JOIN content AS c ON c.id = n.content"
+_ENTRIES: Final = (
+    f"SELECT {_NODE}, d.parent, d.name FROM name AS d JOIN node AS n ON n.inode = d.inode"
+    " LEFT JOIN content AS c ON c.id = n.content"
+)
+
+_ADD_NODE: Final = (
+    "INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
+    " (SELECT id FROM content WHERE lake_id = ?), ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_KINDS: Final = {each.value: each for each in Kind}
+_NUMBERS: Final = frozenset({int, type(None)})
+_LINKS, _XATTRS, _WIDTH = 15, 16, 19
+"""Places in a row of `_NODE`, and how many there are."""
 
 BATCH: Final = 500
 """Values of one `IN (...)`: well below SQLite's limit of any version."""
@@ -106,32 +122,28 @@ class ManifestWriter:
             # Nobody reads it before it is complete; a torn one is begun anew.
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;"
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {MANIFEST_FORMAT};"
-            "PRAGMA cache_size = -32768; BEGIN;" + _SCHEMA
+            "PRAGMA cache_size = -8192; BEGIN;" + _SCHEMA
         )
-        self._numbers: dict[bytes, int] = {}
 
     def add_nodes(self, nodes: Iterable[Node]) -> None:
         """Add nodes, in any order; each has its names in it."""
-        rows, names, xattrs = [], [], []
+        rows, names, xattrs, contents = [], [], [], []
         for node in nodes:
-            content = None if node.content is None else self._number(node.content)
-            rows.append(_row(node, content))
+            rows.append(_row(node))
             names += [(each.parent, each.name, node.inode) for each in node.names]
-            xattrs += [(node.inode, name, value) for name, value in node.xattrs.items()]
-        marks = ", ".join("?" * 15)
-        self._database.executemany(f"INSERT INTO node VALUES ({marks})", rows)
+            if node.content is not None:
+                contents.append((node.content.bson, node.content.text))
+            if node.xattrs:
+                xattrs += [(node.inode, name, value) for name, value in node.xattrs.items()]
+        names.sort()  # neighbours fall on one page of the file
+        self._database.executemany(
+            "INSERT OR IGNORE INTO content (lake_id, lake_text, uploaded_ms, length, chunk_size)"
+            " VALUES (?, ?, 0, 0, 1)",
+            contents,
+        )
+        self._database.executemany(_ADD_NODE, rows)
         self._database.executemany("INSERT OR IGNORE INTO name VALUES (?, ?, ?)", names)
         self._database.executemany("INSERT INTO xattr VALUES (?, ?, ?)", xattrs)
-
-    def _number(self, content: ContentId) -> int:
-        number = self._numbers.get(content.bson)
-        if number is None:
-            number = self._numbers[content.bson] = len(self._numbers) + 1
-            self._database.execute(
-                "INSERT INTO content VALUES (?, ?, ?, 0, NULL, 0, 1, NULL)",
-                (number, content.bson, content.text),
-            )
-        return number
 
     def contents(self) -> Iterator[list[tuple[int, ContentId]]]:
         """All contents that nodes show, in batches, with their rows; nodes are all added."""
@@ -195,6 +207,8 @@ class Manifest:
             self._database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
             )
+            # What a file that somebody else made may not do: call functions from its schema.
+            self._database.execute("PRAGMA trusted_schema = OFF")
             application = self._database.execute("PRAGMA application_id").fetchone()[0]
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
@@ -221,7 +235,7 @@ class Manifest:
             with self._lock:
                 assert self._database is not None
                 return self._database.execute(statement, values).fetchall()
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
             raise Damaged(f"the manifest of {self.name} cannot be read: {error}") from error
 
     def meta(self) -> dict[str, str]:
@@ -234,35 +248,29 @@ class Manifest:
         Raises:
             NotFound: there is none.
         """
-        found = self.query(f"SELECT {_NODE} FROM node AS n WHERE n.inode = ?", (inode,))
+        found = self.query(f"SELECT {_NODE} FROM {_SHOWN} WHERE n.inode = ?", (inode,))
         if not found:
             raise NotFound(f"inode {inode} in {self.name}")
         return self._nodes(found)[0]
 
     def find(self, parent: Inode, name: str) -> Node | None:
         """The node of a name."""
-        found = self.query(
-            f"SELECT {_NODE} FROM name AS d JOIN node AS n USING (inode)"
-            " WHERE d.parent = ? AND d.name = ?",
-            (parent, name),
-        )
+        found = self.query(f"{_ENTRIES} WHERE d.parent = ? AND d.name = ?", (parent, name))
         return self._nodes(found)[0] if found else None
 
     def page(self, parent: Inode, after: str, limit: int) -> list[tuple[str, Node]]:
         """Entries of a folder whose names come after `after`, in byte order, up to `limit`."""
         found = self.query(
-            f"SELECT d.name, {_NODE} FROM name AS d JOIN node AS n USING (inode)"
-            " WHERE d.parent = ? AND d.name > ? ORDER BY d.name LIMIT ?",
+            f"{_ENTRIES} WHERE d.parent = ? AND d.name > ? ORDER BY d.name LIMIT ?",
             (parent, after, limit),
         )
-        nodes = self._nodes([row[1:] for row in found])
-        return [(row[0], node) for row, node in zip(found, nodes, strict=True)]
+        return [(row[-1], node) for row, node in zip(found, self._nodes(found), strict=True)]
 
     def nodes(self, after: Inode, limit: int) -> list[Node]:
         """Nodes whose numbers come after `after`, up to `limit`, in that order."""
         return self._nodes(
             self.query(
-                f"SELECT {_NODE} FROM node AS n WHERE n.inode > ? ORDER BY n.inode LIMIT ?",
+                f"SELECT {_NODE} FROM {_SHOWN} WHERE n.inode > ? ORDER BY n.inode LIMIT ?",
                 (after, limit),
             )
         )
@@ -289,26 +297,27 @@ class Manifest:
 
     def all_contents(self) -> Iterator[list[Backed]]:
         """All contents, in batches."""
-        last = 0
-        while True:
-            rows = self.query("SELECT * FROM content WHERE id > ? ORDER BY id LIMIT 1000", (last,))
-            if not rows:
-                return
-            last = rows[-1][0]
+        for rows in self._runs("SELECT * FROM content WHERE id > ? ORDER BY id LIMIT 1000", 0):
             yield [self._content(row) for row in rows]
 
     def blobs(self) -> Iterator[bytes]:
         """The SHA-256 of every blob that it names, each once, ascending."""
-        last = ""
-        while True:
-            rows = self.query(
-                "SELECT DISTINCT sha256 FROM content WHERE sha256 > ? ORDER BY sha256 LIMIT 10000",
-                (last,),
-            )
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield from (bytes.fromhex(row[0]) for row in rows)
+        statement = (
+            "SELECT DISTINCT sha256 FROM content WHERE sha256 > ? ORDER BY sha256 LIMIT 10000"
+        )
+        for rows in self._runs(statement, ""):
+            try:
+                yield from [bytes.fromhex(row[0]) for row in rows]
+            except (TypeError, ValueError) as error:
+                raise self._malformed(error) from error
+
+    def _runs(self, statement: str, last: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows in batches; their first column ascends, or in a damaged file this would not end."""
+        while rows := self.query(statement, (last,)):
+            yield rows
+            before, last = last, rows[-1][0]
+            if type(last) is not type(before) or last <= before:
+                raise Damaged(f"the manifest of {self.name} is malformed: it is out of order")
 
     def check(self) -> list[str]:
         """What is wrong with the file itself, in sentences; reads all of it."""
@@ -316,29 +325,31 @@ class Manifest:
         return [] if found == ["ok"] else [str(each) for each in found]
 
     def _nodes(self, rows: Sequence[tuple[Any, ...]]) -> list[Node]:
-        inodes = [row[0] for row in rows]
+        """Nodes from rows of `_NODE`; an entry's own name may follow."""
         names: dict[int, list[Name]] = {}
         xattrs: dict[int, dict[str, bytes]] = {}
-        contents = self.contents(row[9] for row in rows if row[9] is not None)
-        for batch in _batches(inodes):
-            marks = ", ".join("?" * len(batch))
-            for inode, parent, name in self.query(
-                f"SELECT inode, parent, name FROM name WHERE inode IN ({marks})", batch
-            ):
-                names.setdefault(inode, []).append(Name(Inode(parent), name))
-        for batch in _batches(row[0] for row in rows if row[15]):
-            marks = ", ".join("?" * len(batch))
-            for inode, name, value in self.query(
-                f"SELECT inode, name, value FROM xattr WHERE inode IN ({marks})", batch
-            ):
-                xattrs.setdefault(inode, {})[name] = value
+        # Nearly all nodes have one name, which is in an entry's row, and no xattrs.
+        for inode, parent, name in self._of(
+            "parent, name FROM name",
+            [row[0] for row in rows if row[_LINKS] != 1 or len(row) == _WIDTH],
+        ):
+            names.setdefault(inode, []).append(Name(parent, name))
+        for inode, name, value in self._of(
+            "name, value FROM xattr", [row[0] for row in rows if row[_XATTRS]]
+        ):
+            xattrs.setdefault(inode, {})[name] = value
         try:
-            return [
-                _node(row, tuple(names.get(row[0], ())), xattrs.get(row[0], {}), contents)
-                for row in rows
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"the manifest of {self.name} is malformed: {error!r}") from error
+            return [_node(row, names.get(row[0]), xattrs.get(row[0])) for row in rows]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._malformed(error) from error
+
+    def _malformed(self, error: Exception) -> Damaged:
+        return Damaged(f"the manifest of {self.name} is malformed: {error!r}")
+
+    def _of(self, what: str, inodes: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+        for batch in _batches(dict.fromkeys(inodes)):
+            marks = ", ".join("?" * len(batch))
+            yield from self.query(f"SELECT inode, {what} WHERE inode IN ({marks})", batch)
 
     def _content(self, row: tuple[Any, ...]) -> Backed:
         number, lake_id, text, uploaded_ms, sha256, length, chunk_size, chunk_xxh3 = row
@@ -355,7 +366,7 @@ class Manifest:
                 ),
             )
         except (TypeError, ValueError) as error:
-            raise Damaged(f"the manifest of {self.name} is malformed: {error!r}") from error
+            raise self._malformed(error) from error
 
 
 def _batches(values: Iterable[int]) -> Iterator[list[int]]:
@@ -364,10 +375,10 @@ def _batches(values: Iterable[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _row(node: Node, content: int | None) -> tuple[object, ...]:
+def _row(node: Node) -> tuple[object, ...]:
     return (
         node.inode,
-        node.kind.value,
+        node.kind._value_,  # the property `value` takes ten times as long
         node.mode,
         node.uid,
         node.gid,
@@ -375,39 +386,49 @@ def _row(node: Node, content: int | None) -> tuple[object, ...]:
         node.ctime_ns,
         node.atime_ns,
         node.size,
-        content,
+        None if node.content is None else node.content.bson,
         node.target or None,
         node.version,
         None if node.state is None else node.state.value,
         node.created_ns or None,
         None if node.record is None else _encode_record(node.record),
+        len(node.names),
+        len(node.xattrs),
     )
 
 
-def _node(
-    row: tuple[Any, ...],
-    names: tuple[Name, ...],
-    xattrs: dict[str, bytes],
-    contents: Mapping[int, Backed],
-) -> Node:
+def _node(row: tuple[Any, ...], names: list[Name] | None, xattrs: dict[str, bytes] | None) -> Node:
+    """A node from a row of `_NODE`; raises what a malformed row makes Python raise."""
+    inode, kind, mode, uid, gid, mtime_ns, ctime_ns, atime_ns, size, content, target = row[:11]
+    version, state, created_ns, record, _, _, lake_id, lake_text, *entry = row[11:]
+    shown = tuple(names) if names else (Name(*entry),) if entry else ()
+    # SQLite keeps values of any type in any column.
+    right = (
+        _NUMBERS.issuperset(map(type, (mode, uid, gid, atime_ns, version)))
+        and type(mtime_ns) is type(ctime_ns) is type(size) is int
+        and (content is None or (type(lake_id) is bytes and type(lake_text) is str))
+        and all(type(each.parent) is int and type(each.name) is str for each in shown)
+    )
+    if not right:
+        raise TypeError(row)
     return Node(
-        inode=Inode(row[0]),
-        kind=Kind(row[1]),
-        names=names,
-        mode=row[2],
-        uid=row[3],
-        gid=row[4],
-        mtime_ns=row[5],
-        ctime_ns=row[6],
-        atime_ns=row[7],
-        size=row[8],
-        content=None if row[9] is None else contents[row[9]].content.id,
-        target=row[10] or "",
-        xattrs=xattrs,
-        version=None if row[11] is None else Inode(row[11]),
-        state=None if row[12] is None else State(row[12]),
-        created_ns=row[13] or 0,
-        record=None if row[14] is None else _decode_record(row[14]),
+        inode,
+        _KINDS[kind],
+        shown,
+        mode,
+        uid,
+        gid,
+        mtime_ns,
+        ctime_ns,
+        atime_ns,
+        size,
+        None if content is None else ContentId(lake_id, lake_text),
+        target or "",
+        xattrs or {},
+        version,
+        None if state is None else State(state),
+        created_ns or 0,
+        None if record is None else _decode_record(record),
     )
 
 
