@@ -14,10 +14,12 @@ from typing import Final, Protocol
 
 from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.summary import Summary
+from gridfsmount.errors import InvalidArgument
 
 VAULT_FORMAT: Final = 1
 """Version of everything that `docs/format.md` specifies of vaults."""
 
+_NOTE: Final = re.compile(r"[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*")
 _SNAPSHOT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 _FORM: Final = "%Y-%m-%dT%H-%M-%SZ"
 
@@ -138,6 +140,7 @@ class Vault(Protocol):
 
         Raises:
             NotFound: there is none.
+            Damaged: the snapshot is there, its manifest is missing.
         """
 
     def publish(self, snapshot: str, manifest: Path, summary: Summary) -> None:
@@ -145,6 +148,7 @@ class Vault(Protocol):
 
         Raises:
             AlreadyExists: there is one of that name.
+            Damaged: the manifest is not the one that the summary speaks of.
         """
 
     def remove_snapshot(self, snapshot: str) -> None:
@@ -187,3 +191,18 @@ def snapshot_time(name: str) -> datetime:
 def is_snapshot_name(name: str) -> bool:
     """Whether a name has the form of a snapshot's."""
     return _SNAPSHOT.fullmatch(name) is not None
+
+
+def is_note_name(name: str) -> bool:
+    """Whether a name has the form of a note's."""
+    return _NOTE.fullmatch(name) is not None
+
+
+def check_note_name(name: str) -> None:
+    """Make sure that a name leads nowhere else.
+
+    Raises:
+        InvalidArgument: it does not have the form of a note's name.
+    """
+    if not is_note_name(name):
+        raise InvalidArgument(f"{name!r} is no name of a note")

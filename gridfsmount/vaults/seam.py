@@ -23,12 +23,14 @@ _KINDS: Final[dict[int, type[FileSystemError]]] = {
     errno.EROFS: ReadOnly,
     errno.EACCES: AccessDenied,
     errno.EPERM: AccessDenied,
-    errno.EAGAIN: StoreUnavailable,
     errno.ESTALE: StoreUnavailable,
     errno.ETIMEDOUT: StoreUnavailable,
     errno.ENODEV: StoreUnavailable,
     errno.ENXIO: StoreUnavailable,
     errno.ENOTCONN: StoreUnavailable,
+    errno.ECONNABORTED: StoreUnavailable,
+    errno.EHOSTDOWN: StoreUnavailable,
+    errno.EHOSTUNREACH: StoreUnavailable,
 }
 
 
