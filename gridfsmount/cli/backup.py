@@ -19,11 +19,21 @@ def backup() -> None:
 @says_errors()
 def init(uri: str | None, vaults: tuple[str, ...], choice: LakeChoice) -> None:
     """Make a new vault for a lake, in an empty directory or an empty database."""
-    from gridfsmount.vaults.opening import make_vault
+    from gridfsmount.vaults.opening import is_beside, make_vault
 
     chosen = choose_vaults(choice.config, vaults)
     with open_lake_for_command(choice, uri, place=PLACE, existing=True) as lake:
         for each in chosen:
             vault = make_vault(each.address, lake.id)
-            click.echo(f"made the vault {vault.address} (id {vault.header.id}) for lake {lake.id}")
-            vault.close()
+            try:
+                click.echo(
+                    f"made the vault {vault.address} (id {vault.header.id}) for lake {lake.id}"
+                )
+                if is_beside(vault, lake):
+                    click.echo(
+                        f"warning: {vault.address} is on the same MongoDB as the lake: what "
+                        "destroys that takes both",
+                        err=True,
+                    )
+            finally:
+                vault.close()
