@@ -415,7 +415,8 @@ class GridFSVault:
         self._connection.close()
 
 
-def _address(connection: Connection) -> str:
+def address_of(connection: Connection) -> str:
+    """Where a vault is, for people: without secrets."""
     return f"mongodb://{connection.deployment.address}/{connection.deployment.database}"
 
 
