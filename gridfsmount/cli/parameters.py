@@ -1,4 +1,4 @@
-"""Types of command-line values: sizes, durations, octal masks, owners."""
+"""Types of command-line values: sizes, rates, percentages, durations, octal masks, owners."""
 
 import re
 from collections.abc import Callable
@@ -13,6 +13,11 @@ _SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"(\d{1,9})\s*([smhdw]?)", re.IGNORECASE)
+
+_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s*%")
+
+MAX_RATE: Final = 1 << 40
+"""Bytes a second: no network is that fast."""
 
 MAX_DURATION: Final = 100 * 365 * 86400.0
 """A century: the server's dates end far beyond."""
@@ -48,6 +53,47 @@ class Size(click.ParamType[int]):
                 ctx,
             )
         return size
+
+
+class Rate(click.ParamType[int]):
+    """Bytes a second, as in 100MiB/s; units are powers of 1024."""
+
+    name = "rate"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Parse, or fail with what is wrong."""
+        if isinstance(value, int):
+            return value
+        amount, slash, second = value.strip().rpartition("/")
+        match = _SIZE.fullmatch(amount.strip())
+        if match is None or not slash or second.strip().lower() != "s":
+            self.fail(f"{value!r} is not a rate like 500KiB/s or 100MiB/s", param, ctx)
+        rate = int(match[1]) * _UNITS[match[2].lower()]
+        if not 1 << 10 <= rate <= MAX_RATE:
+            self.fail(f"{value} is not between 1 KiB/s and 1 TiB/s", param, ctx)
+        return rate
+
+
+class Percent(click.ParamType[float]):
+    """A share from above 0 to 1, written as a percentage: 5% is 0.05."""
+
+    name = "percent"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse, or fail with what is wrong."""
+        if not isinstance(value, str):
+            return value
+        match = _PERCENT.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a percentage like 5% or 0.5%", param, ctx)
+        share = float(match[1]) / 100
+        if not 0 < share <= 1:
+            self.fail(f"{value} is not above 0% and up to 100%", param, ctx)
+        return share
 
 
 class Duration(click.ParamType[float]):

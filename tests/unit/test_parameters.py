@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridfsmount.cli.parameters import Duration, Owner, Size, Umask
+from gridfsmount.cli.parameters import Duration, Owner, Percent, Rate, Size, Umask
 
 SIZE = Size(4 << 10, 8 << 20)
 ANY_SIZE = Size(0, 1 << 60)
@@ -103,3 +103,47 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"duration like|longer than a century"):
         Duration().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1KiB/s", 1 << 10),
+        ("100MiB/s", 100 << 20),
+        ("100 M/s", 100 << 20),
+        (" 2g / S ", 2 << 30),
+        ("4096/s", 4096),
+    ],
+)
+def test_rates_are_bytes_a_second(text: str, rate: int) -> None:
+    assert Rate().convert(text, None, None) == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/s", "100", "100MiB", "0/s", "1023/s", "-1M/s", "1.5M/s", "1M/h", "1M/s/s", "9999T/s"],
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Rate().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("100%", 1.0), ("0.5 %", 0.005), (" 12.25% ", 0.1225)]
+)
+def test_percentages_are_shares_of_one(text: str, share: float) -> None:
+    assert Percent().convert(text, None, None) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "5", "0.05", "0%", "0.0%", "101%", "-5%", "5%%", "1e1%", ".5%", "5.%", "1,5%"]
+)
+def test_what_is_no_percentage_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Percent().convert(text, None, None)
+
+
+@given(st.text() | st.from_regex(r"\d{0,4}\.?\d* ?%?", fullmatch=True))
+def test_any_text_is_a_share_or_refused(text: str) -> None:
+    with contextlib.suppress(click.BadParameter):
+        assert 0 < Percent().convert(text, None, None) <= 1
