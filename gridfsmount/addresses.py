@@ -1,9 +1,11 @@
 """Addresses come with passwords: where they are taken from, and kept out of."""
 
+import difflib
 import os
 import re
 import stat
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +20,29 @@ _CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?:/{1,2})(?:[^@\s]*@)+", re.
 _SECRET_OPTIONS: Final = re.compile(
     r"\b((?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&\s]+", re.IGNORECASE
 )
-_KEYS: Final = {"uri": str, "bucket": str, "vaults": dict}
-_FORMS: Final = {str: "a string", dict: "a table"}
+_KEYS: Final[Mapping[str, type]] = {"uri": str, "bucket": str}
+SECTIONS: Final[Mapping[str, Mapping[str, type]]] = {
+    "vaults": {},
+    "backup": {"limit": str, "jobs": int},
+    "verify": {"sample": str, "max_duration": str},
+    "prune": {
+        "keep_last": int,
+        "keep_daily": int,
+        "keep_weekly": int,
+        "keep_monthly": int,
+        "keep_yearly": int,
+        "time_zone": str,
+        "grace": str,
+    },
+    "status": {"backup_max_age": str, "verify_max_age": str},
+}
+"""Tables of a config file and their keys; those of `vaults` are names that people choose."""
+
+_FORMS: Final[Mapping[type, str]] = {
+    str: 'a string, as in key = "..."',
+    int: "a whole number",
+    dict: "a table, as in [name]",
+}
 
 
 def redact(text: str) -> str:
@@ -67,28 +90,44 @@ def read_uri_file(path: Path) -> str:
     return text.splitlines()[0].strip()
 
 
+def find_config(path: Path | None) -> Path | None:
+    """The config file: the one that was given, else the user's or the machine's, if any."""
+    return path or next((each for each in _default_configs() if _is_file(each)), None)
+
+
 def read_config(path: Path | None) -> dict[str, Any]:
     """Settings from a TOML file, by default the user's or the machine's, if there is one.
 
     Raises:
-        ConfigError: unreadable, no TOML, or an unknown key.
+        ConfigError: unreadable, no TOML, an unknown key, or a value of another type.
     """
-    found = path or next((each for each in _default_configs() if _is_file(each)), None)
+    found = find_config(path)
     if found is None:
         return {}
     try:
         settings = tomllib.loads(_read_private(found))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{found}: {error}") from error
-    for key, value in settings.items():
-        if key not in _KEYS:
-            raise ConfigError(f"{found}: unknown key {key!r}; known are {', '.join(_KEYS)}")
-        if not isinstance(value, _KEYS[key]):
-            raise ConfigError(f"{found}: {key} must be {_FORMS[_KEYS[key]]}")
-    for name, address in settings.get("vaults", {}).items():
-        if not isinstance(address, str):
-            raise ConfigError(f"{found}: the vault {name} must be an address in quotes")
+    known: dict[str, type] = {**_KEYS, **dict.fromkeys(SECTIONS, dict)}
+    _check_keys(str(found), settings, known)
+    for section, keys in SECTIONS.items():
+        values = settings.get(section, {})
+        names = dict.fromkeys(values, str) if section == "vaults" else keys
+        _check_keys(f"{found}: [{section}]", values, names)
     return settings
+
+
+def _check_keys(where: str, values: dict[str, Any], known: Mapping[str, type]) -> None:
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{_meant(key, known)}")
+        if type(value) is not known[key]:  # a bool is an int, but none here
+            raise ConfigError(f"{where}: {key} must be {_FORMS[known[key]]}")
+
+
+def _meant(key: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
 
 
 def _default_configs() -> list[Path]:

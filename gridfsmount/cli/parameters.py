@@ -1,8 +1,10 @@
-"""Types of command-line values: sizes, rates, percentages, durations, octal masks, owners."""
+"""Types of command-line values: sizes, rates, percentages, durations, time zones, masks, owners."""
 
 import re
 from collections.abc import Callable
+from datetime import UTC, tzinfo
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -21,6 +23,8 @@ MAX_RATE: Final = 1 << 40
 
 MAX_DURATION: Final = 100 * 365 * 86400.0
 """A century: the server's dates end far beyond."""
+
+MAX_JOBS: Final = 64
 
 MAX_ID: Final = (1 << 32) - 2
 """The largest user or group: the number after it stands for none."""
@@ -116,6 +120,27 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class TimeZone(click.ParamType[tzinfo]):
+    """A time zone, as in UTC or Europe/Berlin."""
+
+    name = "zone"
+
+    def convert(
+        self, value: str | tzinfo, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tzinfo:
+        """Look it up, or fail with what is wrong."""
+        if isinstance(value, tzinfo):
+            return value
+        if value.upper() == "UTC":  # known without any database of time zones
+            return UTC
+        try:
+            return ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.fail(
+                f"{value!r} is not a time zone of this machine, like Europe/Berlin", param, ctx
+            )
+
+
 class Umask(click.ParamType[int]):
     """Octal permission bits, as umask(1) takes them."""
 
@@ -155,5 +180,5 @@ class Owner(click.ParamType[tuple[int, int]]):
 def jobs_option(what: str) -> Callable[[F], F]:
     """How much goes on at once; `what` says of what, in the help."""
     return click.option(
-        "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help=what
+        "-j", "--jobs", type=click.IntRange(1, MAX_JOBS), default=4, show_default=True, help=what
     )
