@@ -4,6 +4,7 @@ Without a mount: blocking, on the lake itself.
 """
 
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
+from gridfsmount.addresses import DEFAULT_BUCKET, URI_VARIABLE, find_uri, read_config, redact
 from gridfsmount.core import defaults
 from gridfsmount.errors import ConfigError, LakeError
 
@@ -168,6 +169,12 @@ def _opened(
         existing=existing,
     ) as lake:
         yield lake
+
+
+def has_address(choice: LakeChoice, uri: str | None) -> bool:
+    """Whether anything says which lake: the command line, the environment or a config file."""
+    given = uri or choice.uri_file or choice.embedded or os.environ.get(URI_VARIABLE)
+    return bool(given or read_config(choice.config).get("uri"))
 
 
 def _check_embedded(choice: LakeChoice, uri: str | None, *, must_exist: bool) -> None:

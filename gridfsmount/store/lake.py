@@ -41,6 +41,7 @@ from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.overview import Overview
 from gridfsmount.store.processes import Processes
 from gridfsmount.store.removals import Removals
+from gridfsmount.store.runs import Runs
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
 from gridfsmount.store.trash import Trash
@@ -97,6 +98,7 @@ class Lake:
     forks: Forks
     removals: Removals
     processes: Processes
+    runs: Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         forks=Forks(connection, tree, trash, detached, removals),
         removals=removals,
         processes=Processes(connection, mount),
+        runs=Runs(connection),
     )
 
 
