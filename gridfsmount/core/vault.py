@@ -20,7 +20,7 @@ VAULT_FORMAT: Final = 1
 """Version of everything that `docs/format.md` specifies of vaults."""
 
 _NOTE: Final = re.compile(r"[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*")
-_SNAPSHOT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+_SNAPSHOT: Final = re.compile(r"([12]\d{3})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)Z", re.ASCII)
 _FORM: Final = "%Y-%m-%dT%H-%M-%SZ"
 
 
@@ -183,14 +183,20 @@ def snapshot_time(name: str) -> datetime:
     Raises:
         ValueError: it is no such name.
     """
-    if not is_snapshot_name(name):
+    parts = _SNAPSHOT.fullmatch(name)
+    if parts is None:
         raise ValueError(f"{name!r} is no time like 2026-11-22T03-00-00Z")
-    return datetime.strptime(name, _FORM).replace(tzinfo=UTC)
+    year, month, day, hour, minute, second = map(int, parts.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def is_snapshot_name(name: str) -> bool:
-    """Whether a name has the form of a snapshot's."""
-    return _SNAPSHOT.fullmatch(name) is not None
+    """Whether a name has the form of a snapshot's, and is a time that there is."""
+    try:
+        snapshot_time(name)
+    except ValueError:
+        return False
+    return True
 
 
 def is_note_name(name: str) -> bool:
