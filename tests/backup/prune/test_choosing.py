@@ -5,7 +5,7 @@ import pytest
 from gridfsmount.errors import ConfigError, NotFound
 from gridfsmount.vaults.choosing import choose_snapshot
 from gridfsmount.vaults.directory import DirectoryVault
-from tests.backup.conftest import Publish
+from tests.backup.prune.conftest import Publish
 
 NAMES = ["2026-11-21T03-00-00Z", "2026-11-22T03-00-00Z", "2026-11-22T09-00-00Z"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gridfsmount.vaults.directory import DirectoryVault, make_directory_vault
-from tests.backup import making
+from tests.backup.prune import making
 
 
 @pytest.fixture
