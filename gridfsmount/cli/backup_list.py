@@ -12,7 +12,7 @@ import click
 from gridfsmount.addresses import redact
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.vaults import choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import printable, sized
+from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.errors import Damaged, LakeError, NotFound
 
 if TYPE_CHECKING:
@@ -108,40 +108,35 @@ def _as_json(row: _Row) -> dict[str, Any]:
 
 
 def _print_table(rows: list[_Row]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("snapshot", "files", "bytes", "new", "consistent", "verified", "pinned", "vault"):
-        is_number = title in ("files", "bytes", "new")
-        table.add_column(
-            title,
-            overflow="fold",
-            justify="right" if is_number else "left",
-            no_wrap=is_number or title == "snapshot",
-        )
-    for row in rows:
-        summary = row.summary
-        counts = (
-            ["?"] * 4
-            if summary is None
-            else [
-                f"{summary.files:,}",
-                sized(summary.bytes),
-                sized(summary.new_bytes),
-                "yes" if summary.consistent else "no",
-            ]
-        )
-        table.add_row(
-            row.snapshot,
-            *counts,
-            Text(_verified(row), "red" if _is_damaged(row) else ""),
-            Text("" if row.pinned is None else printable(row.pinned)),
-            Text(printable(row.vault)),
-        )
-    Console(highlight=False).print(table)
+    from gridfsmount.cli.tables import print_table
+
+    print_table(
+        ("snapshot", "files", "bytes", "new", "consistent", "verified", "pinned", "vault"),
+        (
+            (
+                Text(row.snapshot),
+                *map(Text, _counts(row)),
+                Text(_verified(row), "red" if _is_damaged(row) else ""),
+                Text("" if row.pinned is None else printable(row.pinned)),
+                Text(printable(row.vault)),
+            )
+            for row in rows
+        ),
+        numbers=3,
+    )
+
+
+def _counts(row: _Row) -> list[str]:
+    if row.summary is None:
+        return ["?"] * 4
+    return [
+        f"{row.summary.files:,}",
+        sized(row.summary.bytes),
+        sized(row.summary.new_bytes),
+        "yes" if row.summary.consistent else "no",
+    ]
 
 
 def _verified(row: _Row) -> str:
@@ -152,7 +147,7 @@ def _verified(row: _Row) -> str:
     when = f"{datetime.fromtimestamp(row.verification.at_ns / 1e9).astimezone():%Y-%m-%d %H:%M}"
     if row.verification.good:
         return when
-    return f"damaged ({row.verification.damaged:,} blobs), {when}"
+    return f"damaged ({counted(row.verification.damaged, 'blob')}), {when}"
 
 
 def _utc(at_ns: int) -> str:

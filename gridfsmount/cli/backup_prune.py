@@ -209,16 +209,19 @@ def _sentence(done: "Pruned") -> str:
 
 
 def _print_table(done: "Pruned", *, dry_run: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("snapshot", "", "why"):
-        table.add_column(title, overflow="fold", no_wrap=title == "snapshot")
-    for each in done.verdicts:
-        fate = "kept" if each.kept else "would go" if dry_run else "removed"
-        reasons = "; ".join(map(printable, each.reasons))
-        table.add_row(each.name, Text(fate, "" if each.kept else "red"), Text(reasons))
-    Console(highlight=False).print(table)
+    from gridfsmount.cli.tables import print_table
+
+    removed = Text("would go" if dry_run else "removed", "red")
+    print_table(
+        ("snapshot", "", "why"),
+        (
+            (
+                Text(each.name),
+                Text("kept") if each.kept else removed,
+                Text("; ".join(map(printable, each.reasons))),
+            )
+            for each in done.verdicts
+        ),
+    )
