@@ -1,18 +1,19 @@
 """`gridfsmount status`: how a lake is, in figures that cost nothing however large it is.
 
-A section answers one question. To tell of more, write a function that makes one, and add it to
-`SECTIONS`.
+To tell of more, write a function that makes a section, and add it to `SECTIONS`.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 import click
 
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.sections import Section
+from gridfsmount.cli.settings import Settings, read_settings
+from gridfsmount.cli.status_backups import backups
 from gridfsmount.cli.transfer import PLACE
 from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.errors import FileSystemError, StartupError
@@ -30,21 +31,6 @@ LITTLE_SHARE: Final = 0.05
 LITTLE_BYTES: Final = 1 << 30
 """Free space below that is a problem, however small the disk."""
 
-Fact = str | int | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The answer to one question."""
-
-    name: str
-    text: str
-    """For people."""
-    facts: Mapping[str, Fact]
-    """For programs."""
-    problems: Sequence[str] = ()
-    """What a person should do something about."""
-
 
 def run_status(choice: LakeChoice, uri: str | None, *, as_json: bool) -> None:
     """Tell how a lake is, problems first; ends with exit code 1 when there are any.
@@ -52,9 +38,10 @@ def run_status(choice: LakeChoice, uri: str | None, *, as_json: bool) -> None:
     Raises:
         StartupError: the lake cannot be opened, or asked.
     """
+    settings = read_settings(choice.config)
     with open_lake_for_command(choice, uri, read_only=True, existing=True, place=PLACE) as lake:
         try:
-            sections = [ask(lake) for ask in SECTIONS]
+            sections = [each for ask in SECTIONS if (each := ask(lake, settings)) is not None]
         except FileSystemError as error:
             raise StartupError(f"the lake does not tell how it is: {error}") from error
     problems = [problem for section in sections for problem in section.problems]
@@ -63,14 +50,14 @@ def run_status(choice: LakeChoice, uri: str | None, *, as_json: bool) -> None:
         click.echo(json.dumps({"well": not problems, "problems": problems, **facts}, indent=2))
     else:
         for problem in problems:
-            click.echo(f"PROBLEM   {printable(problem)}")
+            click.secho(f"PROBLEM   {printable(problem)}", fg="red")
         for section in sections:
             click.echo(f"{section.name:9} {printable(section.text)}")
     if problems:
         sys.exit(PROBLEMS)
 
 
-def _lake(lake: Lake) -> Section:
+def _lake(lake: Lake, _: Settings) -> Section:
     deployment = lake.connection.deployment
     problems: list[str] = []
     missing = missing_indexes(lake)
@@ -92,7 +79,7 @@ def _lake(lake: Lake) -> Section:
     )
 
 
-def _server(lake: Lake) -> Section:
+def _server(lake: Lake, _: Settings) -> Section:
     deployment = lake.connection.deployment
     problems: list[str] = []
     if not deployment.primary:
@@ -113,7 +100,7 @@ def _server(lake: Lake) -> Section:
     )
 
 
-def _volume(lake: Lake) -> Section:
+def _volume(lake: Lake, _: Settings) -> Section:
     volume = lake.overview.volume()
     return Section(
         "volume",
@@ -128,7 +115,7 @@ def _volume(lake: Lake) -> Section:
     )
 
 
-def _versions(lake: Lake) -> Section:
+def _versions(lake: Lake, _: Settings) -> Section:
     catalog = lake.overview.catalog()
     return Section(
         "versions",
@@ -143,7 +130,7 @@ def _versions(lake: Lake) -> Section:
     )
 
 
-def _uploads(lake: Lake) -> Section:
+def _uploads(lake: Lake, _: Settings) -> Section:
     uploads = lake.overview.uploads(FORGOTTEN_SECONDS)
     problems: list[str] = []
     if uploads.forgotten:
@@ -159,14 +146,14 @@ def _uploads(lake: Lake) -> Section:
     )
 
 
-def _trash(lake: Lake) -> Section:
+def _trash(lake: Lake, _: Settings) -> Section:
     count = lake.overview.trash()
     return Section(
         "trash", f"about {counted(count, 'content')} not erased yet", {"contents": count}
     )
 
 
-def _foreign(lake: Lake) -> Section:
+def _foreign(lake: Lake, _: Settings) -> Section:
     left, turn = lake.backlog.count(), lake.backlog.turn()
     text = f"{counted(left, 'content')} of other clients to be adopted"
     if turn is not None:
@@ -182,7 +169,7 @@ def _foreign(lake: Lake) -> Section:
     )
 
 
-def _disk(lake: Lake) -> Section:
+def _disk(lake: Lake, _: Settings) -> Section:
     space = lake.statistics.space()
     if not space.total:
         return Section("disk", "the server does not say", {"total": None, "free": None})
@@ -192,7 +179,7 @@ def _disk(lake: Lake) -> Section:
     return Section("disk", text, {"total": space.total, "free": space.free}, problems)
 
 
-SECTIONS: Final[tuple[Callable[[Lake], Section], ...]] = (
+SECTIONS: Final[tuple[Callable[[Lake, Settings], Section | None], ...]] = (
     _lake,
     _server,
     _volume,
@@ -201,4 +188,6 @@ SECTIONS: Final[tuple[Callable[[Lake], Section], ...]] = (
     _trash,
     _foreign,
     _disk,
+    backups,
 )
+"""What is told, in order; None where there is nothing to tell."""

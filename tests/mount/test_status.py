@@ -9,7 +9,9 @@ import pytest
 from bson import ObjectId
 from gridfs import GridFSBucket
 
-from gridfsmount.cli.status import LITTLE_BYTES, SECTIONS, Section
+from gridfsmount.cli.sections import Section
+from gridfsmount.cli.settings import Settings
+from gridfsmount.cli.status import LITTLE_BYTES, SECTIONS
 from gridfsmount.core.model import Space
 from gridfsmount.store.lake import Lake
 from tests.mongod import Mongod
@@ -28,7 +30,8 @@ def status(uri: str) -> dict[str, Any]:
 
 
 def sections(lake: Lake) -> dict[str, Section]:
-    return {section.name: section for section in (ask(lake) for ask in SECTIONS)}
+    found = (ask(lake, Settings()) for ask in SECTIONS)
+    return {section.name: section for section in found if section is not None}
 
 
 @pytest.mark.parametrize("server", ["mongod", "standalone"])
