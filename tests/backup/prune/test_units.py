@@ -1,0 +1,103 @@
+"""The units of systemd that back up, verify and prune at night."""
+
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gridfsmount.vaults.directory import DirectoryVault
+from tests.backup.prune.conftest import Publish
+
+UNITS = Path(__file__).parents[3] / "systemd"
+NAMES = ("backup", "prune", "verify")
+CONFIG = "/etc/gridfsmount/lake.toml"
+
+
+def read(name: str) -> configparser.ConfigParser:
+    unit = configparser.ConfigParser(strict=True, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(UNITS / f"gridfsmount-{name}")
+    return unit
+
+
+def analyzed(*units: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_units_are_what_systemd_takes() -> None:
+    units = sorted(UNITS.iterdir())
+    assert len(units) == 2 * len(NAMES)
+    done = analyzed(*units)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_unit_that_is_wrong_would_be_found(tmp_path: Path) -> None:
+    text = (UNITS / "gridfsmount-prune.service").read_text()
+    wrong = tmp_path / "gridfsmount-prune.service"
+    wrong.write_text(text.replace("Nice=10", "Nicee=10").replace("/usr/bin/env", "/nowhere/env"))
+    done = analyzed(wrong)
+    assert "Nicee" in done.stderr
+    assert "/nowhere/env" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_timers_are_late_by_chance_and_catch_up(name: str) -> None:
+    timer = read(f"{name}.timer")
+    assert timer["Timer"]["Persistent"] == "true"
+    assert timer["Timer"]["RandomizedDelaySec"]
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_services_end_stand_back_and_may_do_little(name: str) -> None:
+    service = read(f"{name}.service")["Service"]
+    assert service["Type"] == "oneshot", "so that none starts while it runs, and others wait for it"
+    assert (service["Nice"], service["IOSchedulingClass"]) == ("10", "idle")
+    assert service["NoNewPrivileges"] == service["PrivateTmp"] == "yes"
+    assert service["ProtectSystem"] == "strict"
+
+
+def test_what_is_due_at_once_runs_one_after_the_other() -> None:
+    verify, prune = (
+        read(f"{name}.service")["Unit"]["After"].split() for name in ("verify", "prune")
+    )
+    assert "gridfsmount-backup.service" in verify
+    assert {"gridfsmount-backup.service", "gridfsmount-verify.service"} <= set(prune)
+
+
+def command(name: str, config: Path) -> list[str]:
+    """What a service runs, with another config file."""
+    line = read(f"{name}.service")["Service"]["ExecStart"]
+    assert line.endswith(f" --config {CONFIG}")
+    return line.replace(CONFIG, str(config)).split(" ")
+
+
+def test_what_the_service_runs_prunes(
+    vault: DirectoryVault, publish: Publish, tmp_path: Path
+) -> None:
+    for name in ("2026-11-10T03-00-00Z", "2026-11-11T03-00-00Z"):
+        publish(name, {"a": name.encode()})
+    config = tmp_path / "lake.toml"
+    config.write_text(f'[vaults]\nnas = "{vault.address}"\n[prune]\nkeep_last = 1\ngrace = "0s"\n')
+    config.chmod(0o600)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command("prune", config),
+        env={"PATH": path, "PYTHONPATH": str(UNITS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nas: removed 1 of 2 snapshots and 1 blob of 20 B" in done.stdout
+    assert vault.snapshots() == ["2026-11-11T03-00-00Z"]
