@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gridfsmount.cli.settings import StatusSettings, read_settings
 from gridfsmount.vaults.directory import DirectoryVault
 from tests.backup.prune.conftest import Publish
 
@@ -72,6 +73,18 @@ def test_what_is_due_at_once_runs_one_after_the_other() -> None:
     )
     assert "gridfsmount-backup.service" in verify
     assert {"gridfsmount-backup.service", "gridfsmount-verify.service"} <= set(prune)
+
+
+def test_the_config_file_of_the_document_is_one(tmp_path: Path) -> None:
+    document = (UNITS.parent / "docs" / "operations.md").read_text()
+    _, _, rest = document.partition("```toml\n")
+    example = tmp_path / "lake.toml"
+    example.write_text(rest.partition("```")[0])
+    example.chmod(0o600)
+    settings = read_settings(example)
+    assert set(settings.vaults) == {"nas", "remote"}
+    assert (settings.prune.keep_weekly, settings.verify.sample) == (5, 0.05)
+    assert settings.status == StatusSettings(), "those are the defaults"
 
 
 def command(name: str, config: Path) -> list[str]:
