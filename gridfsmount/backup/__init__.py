@@ -1,1 +1,1 @@
-"""Backups: made, verified, thinned out and restored. Blocking."""
+"""Backups: from a lake into a vault, and back. Blocking."""

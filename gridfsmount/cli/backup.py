@@ -2,6 +2,7 @@
 
 import click
 
+from gridfsmount.cli.backup_create import create
 from gridfsmount.cli.backup_list import list_snapshots
 from gridfsmount.cli.backup_pin import pin, unpin
 from gridfsmount.cli.backup_prune import prune
@@ -46,3 +47,4 @@ backup.add_command(list_snapshots)
 backup.add_command(pin)
 backup.add_command(unpin)
 backup.add_command(prune)
+backup.add_command(create)

@@ -1,16 +1,13 @@
 """`gridfsmount seal`: a draft becomes immutable, and gets its digest."""
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from gridfsmount.cli.bars import file_bar
+from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
@@ -45,7 +42,7 @@ def seal(path: str, uri: str | None, choice: LakeChoice, message: str, as_json: 
     target = parse(place.paths[0])
     with (
         open_lake_for_command(place.choice, place.uri, place=PLACE, existing=True) as lake,
-        _interruptible(),
+        interruptible(),
     ):
         version, where = version_at(lake, target)
         try:
@@ -74,19 +71,3 @@ def _tell(path: str, node: "Node", *, as_json: bool) -> None:
         return
     click.echo(f"sealed {path}: {counted(seal.files, 'file')}, {sized(seal.bytes)}")
     click.echo(f"sha256 {seal.digest}")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Signals that end a program end a block as Ctrl-C does, so that it is tidied up after."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

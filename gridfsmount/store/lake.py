@@ -36,6 +36,7 @@ from gridfsmount.store.foreign import Foreign
 from gridfsmount.store.forks import Forks
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.mending import Mending
+from gridfsmount.store.moments import Moments
 from gridfsmount.store.openings import Openings
 from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.overview import Overview
@@ -99,6 +100,7 @@ class Lake:
     removals: Removals
     processes: Processes
     runs: Runs
+    moments: Moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
     contents = Contents(connection, mount)
     leases = Leases(connection, mount, lease_seconds)
     filenames = Filenames(connection, tree, contents)
-    trash = Trash(connection, contents, tree, filenames)
+    processes = Processes(connection, mount)
+    trash = Trash(connection, contents, tree, filenames, processes)
     commits = Commits(connection, tree, contents, trash, leases, filenames)
     detached = Detached(connection)
     removals = Removals(connection, trash, detached)
@@ -169,8 +172,9 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         detached=detached,
         forks=Forks(connection, tree, trash, detached, removals),
         removals=removals,
-        processes=Processes(connection, mount),
+        processes=processes,
         runs=Runs(connection),
+        moments=Moments(connection, tree),
     )
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from bson import Int64
@@ -24,6 +25,9 @@ DEAD_SECONDS: Final = 15.0
 """Who was silent for so long is taken for dead."""
 
 MOUNT: Final = "mount"
+
+BACKUP: Final = "backup create"
+"""Reads what was there when it began: what is removed after that is not erased meanwhile."""
 
 _FORGET_SECONDS: Final = 24 * 3600.0
 """What died without a farewell is told of for so long."""
@@ -62,22 +66,21 @@ class Processes:
 
     def announce(self, what: str, *, place: str = "", writing: Sequence[Inode] = ()) -> None:
         """Say that this process begins, or that it still is at work."""
+        process: Document = {
+            "what": what,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "place": place,
+            "writing": [Int64(each) for each in writing],
+        }
         fields: Document = {
-            "process": {
-                "what": what,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "version": __version__,
-                "place": place,
-                "writing": [Int64(each) for each in writing],
-            }
+            "process": {"$literal": process},
+            "beat": "$$NOW",
+            "since": {"$ifNull": ["$since", "$$NOW"]},
         }
         with self._seam.operation("say that this process is at work"):
-            self._lake.update_one(
-                {"_id": f"process {self._id}"},
-                {"$set": fields, "$currentDate": {"beat": True}},
-                upsert=True,
-            )
+            self._lake.update_one({"_id": f"process {self._id}"}, [{"$set": fields}], upsert=True)
 
     def leave(self) -> None:
         """Say that this process ends; also for those that died a day ago."""
@@ -92,6 +95,13 @@ class Processes:
         with self._seam.operation("look which processes are at work"):
             documents = list(self._lake.find(query))
         return [_decode(each) for each in documents if isinstance(each["process"], dict)]
+
+    def backup_since(self) -> datetime | None:
+        """When the oldest of the backups began that are being made now."""
+        query = {"process.what": BACKUP, "$nor": [_silent(DEAD_SECONDS)]}
+        with self._seam.operation("look whether a backup is being made"):
+            found = [each.get("since") for each in self._lake.find(query, {"since": 1})]
+        return min((each for each in found if isinstance(each, datetime)), default=None)
 
 
 def _silent(seconds: float) -> Document:

@@ -9,22 +9,25 @@ looks for nodes, and whoever makes a node for a content that is there calls `kee
 is. So at least one of them notices the other, and gives way.
 """
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from gridfsmount.core.model import ContentId
+from gridfsmount.core.model import Content, ContentId
 from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
-from gridfsmount.store.encoding import Document, content_id, content_key
+from gridfsmount.store.encoding import Document, content_id, content_key, decode_content
 from gridfsmount.store.filenames import Filenames
+from gridfsmount.store.processes import Processes
 from gridfsmount.store.seam import DUPLICATE
 from gridfsmount.store.tree import Tree
 
@@ -35,6 +38,9 @@ BATCH: Final = 1000
 
 ERASE_BYTES: Final = 256 << 20
 """What is erased in one go at most, unless one content is larger: well within a deadline."""
+
+_ANNOUNCED: Final = timedelta(seconds=60)
+"""A content is announced so long before its name is gone at most: that backup may show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,17 @@ class Trash:
     """Removal of contents in two steps."""
 
     def __init__(
-        self, connection: Connection, contents: Contents, tree: Tree, filenames: Filenames
+        self,
+        connection: Connection,
+        contents: Contents,
+        tree: Tree,
+        filenames: Filenames,
+        processes: Processes,
     ) -> None:
         """Serve the lake of `connection`."""
         self._seam = connection.seam
         self._filenames = filenames
+        self._processes = processes
         self._files = connection.collection("files")
         self._trash = connection.acknowledged("trash")
         self._claims = self._trash.with_options(write_concern=DURABLE)
@@ -164,6 +176,19 @@ class Trash:
         for entry in kept:
             self._contents.restore(entry["file"])
 
+    def find(self, contents: Collection[ContentId]) -> tuple[list[Content], bool]:
+        """What the files documents that are here say of those of some contents.
+
+        And whether there is one among them that is on its way here, its document nowhere yet.
+        """
+        with self._seam.operation("look through the trash"):
+            entries = list(self._trash.find(_any_of(contents)))
+        found = []
+        for entry in entries:
+            with contextlib.suppress(Damaged):
+                found.append(decode_content(entry.get("file") or {}))
+        return found, any(entry.get("file") is None for entry in entries)
+
     def holds(self, content: ContentId) -> bool:
         """Whether a content is here, to stay until its time."""
         with self._seam.operation(f"look for content {content} in the trash"):
@@ -225,12 +250,13 @@ class Trash:
     def sweep(self, grace: float, limit: int | None = None) -> Swept:
         """Erase what has been in the trash for `grace` seconds and is shown by no node.
 
-        Stops after about `limit` entries.
+        What came into it since a backup began stays while that is being made. Stops after about
+        `limit` entries.
         """
         claim = uuid.uuid4().hex
         seen = contents = size = 0
         while True:
-            entries = self._claim(grace, claim)
+            entries = self._claim(_expired(grace, self._processes.backup_since()), claim)
             seen += len(entries)
             for group in _groups(self._unshown(entries, claim)):
                 self._contents.erase_many([content for content, _ in group])
@@ -245,7 +271,7 @@ class Trash:
     def expired(self, grace: float) -> Swept:
         """What a sweep would erase now; reads all of the trash."""
         pipeline: list[Document] = [
-            {"$match": _expired(grace)},
+            {"$match": _expired(grace, self._processes.backup_since())},
             {"$project": {"length": "$file.length"}},
             {
                 "$lookup": {
@@ -263,9 +289,9 @@ class Trash:
             found = next(self._trash.aggregate(pipeline), {})
         return Swept(int(found.get("contents", 0)), int(found.get("bytes", 0)))
 
-    def _claim(self, grace: float, claim: str) -> dict[ContentId, RawBSONDocument]:
+    def _claim(self, expired: Document, claim: str) -> dict[ContentId, RawBSONDocument]:
         """A batch of entries that are due and that nobody announces again from here on."""
-        due = {**_expired(grace), "claim": {"$ne": claim}}
+        due = {**expired, "claim": {"$ne": claim}}
         with self._seam.operation("look through the trash"):
             documents = list(self._raw.find(due).limit(BATCH))
         entries: dict[ContentId, RawBSONDocument] = {}
@@ -277,9 +303,19 @@ class Trash:
         if entries:
             with self._seam.operation("claim what is in the trash"):
                 self._claims.update_many(
-                    {**_any_of(entries), **_expired(grace)}, {"$set": {"claim": claim}}
+                    {**_any_of(entries), **expired}, {"$set": {"claim": claim}}
                 )
+            self._spare(self._processes.backup_since(), claim)
         return entries
+
+    def _spare(self, since: datetime | None, claim: str) -> None:
+        """Let go of what came here after a backup had begun: it may have begun just now."""
+        if since is not None:
+            with self._seam.operation("spare what a backup may need"):
+                self._trash.update_many(
+                    {"claim": claim, "since": {"$gte": since - _ANNOUNCED}},
+                    {"$unset": {"claim": ""}},
+                )
 
     def _unshown(
         self, entries: Mapping[ContentId, RawBSONDocument], claim: str
@@ -316,8 +352,10 @@ def _any_of(contents: Collection[ContentId]) -> Document:
     return {"_id": {"$in": [content_key(each) for each in contents]}}
 
 
-def _expired(grace: float) -> Document:
-    return {"$expr": {"$lt": ["$since", {"$subtract": ["$$NOW", round(grace * 1000)]}]}}
+def _expired(grace: float, backup: datetime | None) -> Document:
+    """The query for what is due, while a backup is being made that began then."""
+    query: Document = {"$expr": {"$lt": ["$since", {"$subtract": ["$$NOW", round(grace * 1000)]}]}}
+    return query if backup is None else {**query, "since": {"$lt": backup - _ANNOUNCED}}
 
 
 def _length(entry: Mapping[str, Any]) -> int:

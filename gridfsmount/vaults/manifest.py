@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from gridfsmount.core.model import (
     NO_FOLDER,
+    ROOT,
     Content,
     ContentId,
     Inode,
@@ -68,6 +69,7 @@ CREATE TABLE content (
     chunk_xxh3 BLOB
 );
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE folder (inode INTEGER PRIMARY KEY, parent INTEGER NOT NULL);
 """
 
 _INDEXES: Final = """
@@ -124,13 +126,16 @@ class ManifestWriter:
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {MANIFEST_FORMAT};"
             "PRAGMA cache_size = -8192; BEGIN;" + _SCHEMA
         )
+        self._names = 0
 
     def add_nodes(self, nodes: Iterable[Node]) -> None:
         """Add nodes, in any order; each has its names in it."""
-        rows, names, xattrs, contents = [], [], [], []
+        rows, names, xattrs, contents, folders = [], [], [], [], []
         for node in nodes:
             rows.append(_row(node))
             names += [(each.parent, each.name, node.inode) for each in node.names]
+            if node.kind is Kind.DIRECTORY:
+                folders.append((node.inode, node.parent))
             if node.content is not None:
                 contents.append((node.content.bson, node.content.text))
             if node.xattrs:
@@ -144,6 +149,41 @@ class ManifestWriter:
         self._database.executemany(_ADD_NODE, rows)
         self._database.executemany("INSERT OR IGNORE INTO name VALUES (?, ?, ?)", names)
         self._database.executemany("INSERT INTO xattr VALUES (?, ?, ?)", xattrs)
+        self._database.executemany("INSERT INTO folder VALUES (?, ?)", folders)
+        self._names += len(names)
+
+    def keep_reachable(self) -> int:
+        """Remove names and nodes that the root does not lead to; nodes are all added.
+
+        Returns how many nodes are removed.
+        """
+        run = self._database.execute
+        run("CREATE INDEX temp.folder_parent ON folder (parent)")
+        run("CREATE TEMP TABLE reached (inode INTEGER PRIMARY KEY)")
+        run(
+            "INSERT INTO reached WITH RECURSIVE below (inode) AS (SELECT ? UNION SELECT"
+            " folder.inode FROM below JOIN folder ON folder.parent = below.inode)"
+            " SELECT inode FROM below",
+            (ROOT,),
+        )
+        run(
+            "DELETE FROM name WHERE parent NOT IN (SELECT inode FROM reached)"
+            " AND NOT (parent = ? AND inode = ?)",
+            (NO_FOLDER, ROOT),
+        )
+        removed = 0
+        if run("SELECT count(*) FROM name").fetchone()[0] < self._names:
+            removed = run("DELETE FROM node WHERE inode NOT IN (SELECT inode FROM name)").rowcount
+            run(
+                "UPDATE node SET links = count FROM (SELECT inode, count(*) AS count FROM name"
+                " GROUP BY inode) AS named WHERE named.inode = node.inode AND links <> count"
+            )
+            run("DELETE FROM xattr WHERE inode NOT IN (SELECT inode FROM node)")
+            run(
+                "DELETE FROM content WHERE id NOT IN"
+                " (SELECT content FROM node WHERE content IS NOT NULL)"
+            )
+        return removed
 
     def contents(self) -> Iterator[list[tuple[int, ContentId]]]:
         """All contents that nodes show, in batches, with their rows; nodes are all added."""
@@ -157,6 +197,14 @@ class ManifestWriter:
                 return
             last = found[-1][0]
             yield [(number, ContentId(bson, text)) for number, bson, text in found]
+
+    def identities(self, numbers: Sequence[int]) -> list[tuple[int, ContentId]]:
+        """Some contents by their rows."""
+        marks = ", ".join("?" * len(numbers))
+        rows = self._database.execute(
+            f"SELECT id, lake_id, lake_text FROM content WHERE id IN ({marks})", numbers
+        )
+        return [(number, ContentId(bson, text)) for number, bson, text in rows]
 
     def set_contents(self, contents: Sequence[Backed]) -> None:
         """Fill in what is known of contents; without `sha256`, what could not be copied."""

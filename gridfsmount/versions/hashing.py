@@ -85,7 +85,7 @@ class Hasher:
         there = look_up(self._lake, [seen.id for seen in fresh])
         return {
             seen: now
-            if _is_same(seen, now, there[seen.id])
+            if is_same(seen, now, there[seen.id])
             else Damaged(f"content {seen.id}: it was replaced while it was read")
             for seen, now in fresh.items()
         }
@@ -169,7 +169,7 @@ class _Reading:
         return replace(self._content, sha256=digest)
 
 
-def _is_same(seen: Content, now: Content, there: Hashed) -> bool:
+def is_same(seen: Content, now: Content, there: Hashed) -> bool:
     """Whether a content is the one that was read, as far as that can be told."""
     if isinstance(there, Damaged):
         return False
