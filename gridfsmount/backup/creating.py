@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,7 +165,7 @@ class Creation:
                 self._beat.check()
                 nodes = [each for each in page if isinstance(each, Node)]
                 self._tally.skipped += [str(each) for each in page if isinstance(each, Damaged)]
-                self._writer.add_nodes(each for each in nodes if each.inode != SNAPSHOTS)
+                self._writer.add_nodes(map(_one_place, filter(_is_shown, nodes)))
                 advance(sum(each.kind is Kind.FILE for each in nodes), 0)
         removed = self._writer.keep_reachable()
         if removed:
@@ -338,6 +338,17 @@ class Creation:
             program=__version__,
             skipped=tuple(skipped),
         )
+
+
+def _is_shown(node: Node) -> bool:
+    return node.inode != SNAPSHOTS
+
+
+def _one_place(node: Node) -> Node:
+    """A node whose names cannot make a circle: who gave a folder several could."""
+    if node.kind is Kind.DIRECTORY and len(node.names) > 1:
+        return replace(node, names=node.names[:1])
+    return node
 
 
 @dataclass(slots=True)
