@@ -25,6 +25,8 @@ SEALED: Final = "datasets/small/sealed"
 DRAFT: Final = "datasets/small/draft"
 
 SMALL_BYTES: Final = 4 * KIB
+BACKED_BYTES: Final = 8 * KIB
+TINY_BYTES: Final = 64
 PART_COUNT: Final = 4
 
 
@@ -48,6 +50,12 @@ class Sizes:
     """Number of files in the smaller folder that is listed; the larger has ten times as many."""
     walked: int
     """Number of nodes in the walk that must not fill the memory."""
+    backed_large: int
+    """Bytes of each of the large files that are backed up."""
+    backed_small: int
+    """Number of small files that are backed up."""
+    backed_again: int
+    """Number of tiny files that are backed up once more."""
     idle: float
     """Seconds to do nothing in."""
 
@@ -61,6 +69,9 @@ FULL: Final = Sizes(
     pieces=500,
     listed=10_000,
     walked=1_000_000,
+    backed_large=1024 * MIB,
+    backed_small=20_000,
+    backed_again=100_000,
     idle=10.0,
 )
 QUICK: Final = Sizes(
@@ -72,6 +83,9 @@ QUICK: Final = Sizes(
     pieces=500,
     listed=1000,
     walked=10_000,
+    backed_large=16 * MIB,
+    backed_small=500,
+    backed_again=2000,
     idle=5.0,
 )
 
@@ -122,6 +136,23 @@ class Material:
         return [self._file(f"{number}.bin", self.sizes.part) for number in range(PART_COUNT)]
 
     @cached_property
+    def backed_large(self) -> list[Path]:
+        """The large files that are backed up, alone in a folder on the local disk."""
+        (self._rig.folder / "backed").mkdir(exist_ok=True)
+        names = [f"backed/{number}.bin" for number in range(PART_COUNT)]
+        return [self._file(name, self.sizes.backed_large) for name in names]
+
+    @cached_property
+    def backed_small(self) -> Path:
+        """A folder of small files on the local disk, those that are backed up."""
+        return self._folder("backed-small", self.sizes.backed_small, BACKED_BYTES)
+
+    @cached_property
+    def backed_again(self) -> Path:
+        """A folder of tiny files on the local disk, those that are backed up once more."""
+        return self._folder("backed-again", self.sizes.backed_again, TINY_BYTES)
+
+    @cached_property
     def sealed(self) -> str:
         """Path in the lake of a folder of small files, in a sealed version."""
         self._copy_small(SEALED)
@@ -162,11 +193,11 @@ class Material:
                 file.write(os.urandom(MIB))
         return path
 
-    def _folder(self, name: str, count: int) -> Path:
+    def _folder(self, name: str, count: int, size: int = SMALL_BYTES) -> Path:
         path = self._rig.folder / name
         path.mkdir(exist_ok=True)
         for number in range(count):
-            (path / _small_name(number)).write_bytes(os.urandom(SMALL_BYTES))
+            (path / _small_name(number)).write_bytes(os.urandom(size))
         return path
 
 

@@ -83,6 +83,22 @@ class Stopwatch:
         return int(line.split()[1]) << 10
 
 
+def run_measured(*command: str) -> Measurement:
+    """Run a program, and measure all of it.
+
+    Raises:
+        OSError: it failed.
+    """
+    began = time.monotonic()
+    program = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    if program.returncode != 0:
+        raise OSError(f"the program ended with {program.returncode}")
+    seconds = time.monotonic() - began
+    return Measurement(seconds, used.ru_maxrss << 10, used.ru_utime + used.ru_stime)
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """A client of one lake that has asked it something already."""

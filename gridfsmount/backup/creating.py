@@ -191,6 +191,7 @@ class Creation:
                 # removed from the vault meanwhile.
                 self._copy_missing(lanes)
                 lanes.drain()
+                self._rescue()
             except BaseException:
                 self._beat.stop.set()
                 raise
@@ -263,10 +264,19 @@ class Creation:
                 for each in self._find(self._writer.identities([number])):
                     lanes.add(each)
 
+    def _rescue(self) -> None:
+        """What is damaged in the lake may be known to be in the vault, by a hash that was noted."""
+        lost = [each for each in self._tally.damaged if each.content.sha256]
+        there = self._vault.present([each.content.sha256 for each in lost if each.content.sha256])
+        saved = [each for each in lost if each.content.sha256 in there]
+        self._writer.set_contents(saved)
+        for each in saved:
+            self._tally.kept[each.number] = self._tally.faults.pop(each.number)
+
     def _take_in(self, copied: Sequence[Copied]) -> None:
         """Note what came of some contents."""
         self._tally.add(copied)
-        self._writer.set_contents([Backed(each.number, each.content) for each in copied])
+        self._writer.set_contents([_backed(each) for each in copied])
 
     def publish(self) -> Created:
         """Make the snapshot appear."""
@@ -286,7 +296,7 @@ class Creation:
         try:
             summary = self._sum_up(manifest)
             remarks = [
-                f"{path}: {why}; the vault had it from an earlier backup"
+                f"{path}: {why}; the vault has it all the same"
                 for path, why in _told(manifest, self._tally.kept)
             ]
         finally:
@@ -361,6 +371,8 @@ class _Tally:
     """Sentences about nodes that are malformed."""
     faults: dict[int, str] = field(default_factory=dict)
     """Why contents could not be copied, by their rows."""
+    damaged: list[Backed] = field(default_factory=list)
+    """Contents that were read and found to be damaged."""
     kept: dict[int, str] = field(default_factory=dict)
     """What is wrong with contents that the vault had all the same, by their rows."""
 
@@ -368,9 +380,15 @@ class _Tally:
         for each in copied:
             if each.fault:
                 self.faults[each.number] = each.fault
+                self.damaged.append(Backed(each.number, each.content))
             elif each.new:
                 self.new += 1
                 self.new_bytes += each.content.length
+
+
+def _backed(copied: Copied) -> Backed:
+    content = replace(copied.content, sha256=None) if copied.fault else copied.content
+    return Backed(copied.number, content)
 
 
 def _told(manifest: Manifest, reasons: dict[int, str]) -> Iterator[tuple[str, str]]:
