@@ -1,4 +1,4 @@
-"""pyfuse3's operations, each a translation to the lake's tree and back.
+"""pyfuse3's operations, each a translation to the part of the mount that answers, and back.
 
 Decides nothing: names become text, attributes become `stat`, the lake's errors become errno. A
 handler that fails in a way nobody foresaw answers EIO and leaves a traceback in the log; the main
@@ -36,9 +36,8 @@ from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.kernel import forget_attributes
-from gridfsmount.vfs.files import Files
-from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.open_files import Opened
+from gridfsmount.vfs.parts import SNAPSHOTS_FLAG, Part, is_of_snapshots
 from gridfsmount.vfs.xattrs import PID, decode_attribute
 
 log = logging.getLogger(__name__)
@@ -104,9 +103,9 @@ class LakeOperations(pyfuse3.Operations):
     """Other machines see a commit at close: the kernel must not hold writes back after it."""
 
     def __init__(
-        self, tree: LakeTree, files: Files, facts: Mapping[str, bytes], secrets: Mapping[str, bytes]
+        self, lake: Part, snapshots: Part, facts: Mapping[str, bytes], secrets: Mapping[str, bytes]
     ) -> None:
-        """Answer from `tree` and `files`.
+        """Answer from `lake` and `snapshots`, which may be the same.
 
         `facts` are extended attributes of the root that tell about the mount; `secrets` as well,
         but only to root and to the user whose mount it is.
@@ -114,8 +113,16 @@ class LakeOperations(pyfuse3.Operations):
         super().__init__()
         self._facts = {PID: str(os.getpid()).encode(), **facts}
         self._secrets = secrets
-        self._tree = tree
-        self._files = files
+        self._lake = lake
+        self._snapshots = snapshots
+
+    def _at(self, *inodes: int) -> Part:
+        """The part that answers for inodes."""
+        return self._snapshots if any(map(is_of_snapshots, inodes)) else self._lake
+
+    def _of(self, handle: int) -> Part:
+        """The part that a handle is of."""
+        return self._snapshots if handle & SNAPSHOTS_FLAG else self._lake
 
     # --- names and attributes ------------------------------------------------------------------
 
@@ -125,18 +132,20 @@ class LakeOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         """See lookup in the FUSE documentation; the same holds for all below."""
         try:
-            return _entry(await self._tree.lookup(Inode(parent_inode), decode_name(name)))
+            return _entry(
+                await self._at(parent_inode).tree.lookup(Inode(parent_inode), decode_name(name))
+            )
         except NeverFound:
             return _nothing()
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """The kernel holds these no more; nothing is answered."""
-        self._tree.removed.forget(inode for inode, _ in inode_list)
+        self._lake.forget(Inode(inode) for inode, _ in inode_list)
 
     @_answer
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answers stat(2)."""
-        return _entry(await self._tree.attributes(Inode(inode)))
+        return _entry(await self._at(inode).tree.attributes(Inode(inode)))
 
     @_answer
     async def setattr(
@@ -156,17 +165,17 @@ class LakeOperations(pyfuse3.Operations):
             mtime_ns=_nearest_time(attr.st_mtime_ns) if fields.update_mtime else None,
             size=attr.st_size if fields.update_size else None,
         )
-        return _entry(await self._tree.change(Inode(inode), change, _caller(ctx), fh))
+        return _entry(await self._at(inode).tree.change(Inode(inode), change, _caller(ctx), fh))
 
     @_answer
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         """Answers readlink(2)."""
-        return encode_name(await self._tree.read_link(Inode(inode)))
+        return encode_name(await self._at(inode).tree.read_link(Inode(inode)))
 
     @_answer
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         """Answers statvfs(3)."""
-        space = await self._tree.space()
+        space = await self._lake.tree.space()
         figures = StatvfsData()
         figures.f_bsize = BLOCK_SIZE
         figures.f_frsize = _FRAGMENT
@@ -210,17 +219,21 @@ class LakeOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         """Answers link(2)."""
         name = decode_name(new_name)
-        return _entry(await self._tree.link(Inode(inode), Inode(new_parent_inode), name))
+        return _entry(
+            await self._at(inode, new_parent_inode).tree.link(
+                Inode(inode), Inode(new_parent_inode), name
+            )
+        )
 
     @_answer
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         """Answers unlink(2)."""
-        await self._tree.unlink(Inode(parent_inode), decode_name(name))
+        await self._at(parent_inode).tree.unlink(Inode(parent_inode), decode_name(name))
 
     @_answer
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         """Answers rmdir(2)."""
-        await self._tree.remove_directory(Inode(parent_inode), decode_name(name))
+        await self._at(parent_inode).tree.remove_directory(Inode(parent_inode), decode_name(name))
 
     @_answer
     async def rename(
@@ -235,7 +248,7 @@ class LakeOperations(pyfuse3.Operations):
         """Answers renameat2(2)."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             raise FUSEError(errno.EINVAL)
-        await self._tree.renaming.rename(
+        await self._at(parent_inode_old, parent_inode_new).renaming.rename(
             Inode(parent_inode_old),
             decode_name(name_old),
             Inode(parent_inode_new),
@@ -256,7 +269,7 @@ class LakeOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
         """Answers open(2). with O_CREAT."""
-        opened, attributes = await self._tree.create(
+        opened, attributes = await self._at(parent_inode).tree.create(
             Inode(parent_inode),
             decode_name(name),
             mode,
@@ -272,10 +285,11 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         """Answers open(2)."""
+        part = self._at(inode)
         truncate = bool(flags & os.O_TRUNC)
         # The kernel leaves it to the server to take them away when open(2) truncates.
-        cleared = truncate and await self._tree.drop_set_id(Inode(inode), _caller(ctx))
-        opened = await self._files.open(
+        cleared = truncate and await part.tree.drop_set_id(Inode(inode), _caller(ctx))
+        opened = await part.files.open(
             Inode(inode),
             _caller(ctx),
             writable=_is_writable(flags),
@@ -293,39 +307,39 @@ class LakeOperations(pyfuse3.Operations):
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Answers pread(2)."""
         # Any buffer will do, whatever pyfuse3's annotations say: a view spares a copy.
-        return cast(bytes, await self._files.read(fh, off, size))
+        return cast(bytes, await self._of(fh).files.read(fh, off, size))
 
     @_answer
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
         """Answers pwrite(2)."""
-        return await self._files.write(fh, off, buf)
+        return await self._of(fh).files.write(fh, off, buf)
 
     @_answer
     async def flush(self, fh: FileHandleT) -> None:
         """Answers close(2).: the content is durable and visible when it returns."""
-        await self._files.commit(fh, synced=False)
+        await self._of(fh).files.commit(fh, synced=False)
 
     @_answer
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         """Answers fsync(2)."""
-        await self._files.commit(fh, synced=True)
+        await self._of(fh).files.commit(fh, synced=True)
 
     @_answer
     async def release(self, fh: FileHandleT) -> None:
         """The last descriptor of a handle was closed."""
-        await self._files.release(fh)
+        await self._of(fh).files.release(fh)
 
     # --- directories ---------------------------------------------------------------------------
 
     @_answer
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Answers opendir(3)."""
-        return await self._tree.directories.open(Inode(inode))
+        return await self._at(inode).directories.open(Inode(inode))
 
     @_answer
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Answers readdir(3)."""
-        async with aclosing(self._tree.directories.read(fh, start_id)) as entries:
+        async with aclosing(self._of(fh).directories.read(fh, start_id)) as entries:
             async for entry in entries:
                 if not pyfuse3.readdir_reply(
                     token, encode_name(entry.name), _entry(entry.attributes), entry.position
@@ -335,7 +349,7 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def releasedir(self, fh: FileHandleT) -> None:
         """Answers closedir(3)."""
-        self._tree.directories.close(fh)
+        self._of(fh).directories.close(fh)
 
     @_answer
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
@@ -357,7 +371,7 @@ class LakeOperations(pyfuse3.Operations):
             if ctx.uid not in (0, os.geteuid()):
                 raise FUSEError(errno.EACCES)
             return self._secrets[text]
-        return await self._tree.annotations.get(Inode(inode), text)
+        return await self._at(inode).annotations.get(Inode(inode), text)
 
     @_answer
     async def setxattr(
@@ -365,17 +379,17 @@ class LakeOperations(pyfuse3.Operations):
     ) -> None:
         """Answers setxattr(2)."""
         text = decode_attribute(name)
-        await self._tree.annotations.set(Inode(inode), text, value, _caller(ctx))
+        await self._at(inode).annotations.set(Inode(inode), text, value, _caller(ctx))
 
     @_answer
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
         """Answers listxattr(2)."""
-        return [name.encode() for name in await self._tree.annotations.names(Inode(inode))]
+        return [name.encode() for name in await self._at(inode).annotations.names(Inode(inode))]
 
     @_answer
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
         """Answers removexattr(2)."""
-        await self._tree.annotations.remove(Inode(inode), decode_attribute(name))
+        await self._at(inode).annotations.remove(Inode(inode), decode_attribute(name))
 
     async def _make(
         self,
@@ -387,7 +401,9 @@ class LakeOperations(pyfuse3.Operations):
         target: str = "",
     ) -> EntryAttributes:
         text = decode_name(name)
-        made = await self._tree.make(Inode(parent), text, kind, mode, _caller(ctx), target)
+        made = await self._at(parent).tree.make(
+            Inode(parent), text, kind, mode, _caller(ctx), target
+        )
         return _entry(made)
 
 

@@ -32,6 +32,7 @@ from gridfsmount.vfs.invalidation import Invalidation
 from gridfsmount.vfs.known_tree import KnownTree
 from gridfsmount.vfs.lake_tree import LakeTree
 from gridfsmount.vfs.pages import KernelPages
+from gridfsmount.vfs.parts import Part
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.xattrs import ADDRESS, BUCKET, DISK_CACHE
@@ -163,9 +164,12 @@ async def _serve(
             errands=errands,
         )
         tree = LakeTree(KnownTree(lake, workers, files, folders, recent, presentation))
+        shown = Part(
+            tree, tree.renaming, files, tree.directories, tree.annotations, tree.removed.forget
+        )
         answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
-            LakeOperations(tree, files, _facts(options), {ADDRESS: uri.encode()}),
+            LakeOperations(shown, shown, _facts(options), {ADDRESS: uri.encode()}),
             options.mountpoint,
             name=str(lake.connection.deployment),
             read_only=read_only,
