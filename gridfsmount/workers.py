@@ -11,7 +11,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from gridfsmount.errors import FileSystemError
+from gridfsmount.errors import FileSystemError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,14 @@ are, so that none waits for its turn."""
 class Workers:
     """Runs blocking calls without blocking the event loop."""
 
-    def __init__(self) -> None:
-        """Must be made inside of a running trio loop."""
+    def __init__(self, patience: float | None = None) -> None:
+        """Must be made inside of a running trio loop.
+
+        Args:
+            patience: seconds after which a call is given up, for what has no deadline of its own:
+                a file system that hangs. Its thread is left to end by itself.
+        """
+        self._patience = patience
         self._foreground = trio.CapacityLimiter(FOREGROUND_THREADS)
         self._background = trio.CapacityLimiter(BACKGROUND_THREADS)
         self._disk = trio.CapacityLimiter(DISK_THREADS)
@@ -58,29 +64,36 @@ class Workers:
 
     async def foreground(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that somebody waits for."""
-        return await trio.to_thread.run_sync(call, *args, limiter=self._foreground)
+        return await self._run(self._foreground, call, *args)
 
     async def ahead(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that somebody will wait for soon."""
-        return await trio.to_thread.run_sync(call, *args, limiter=self._ahead)
+        return await self._run(self._ahead, call, *args)
 
     async def upload(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that brings what was written to the server."""
-        return await trio.to_thread.run_sync(call, *args, limiter=self._upload)
+        return await self._run(self._upload, call, *args)
 
     async def background(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that nobody waits for."""
-        return await trio.to_thread.run_sync(call, *args, limiter=self._background)
+        return await self._run(self._background, call, *args)
 
     async def disk(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that writes to the local disk, and that nobody waits for."""
-        return await trio.to_thread.run_sync(call, *args, limiter=self._disk)
+        return await self._run(self._disk, call, *args)
 
     async def wait(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a call that mostly waits; when cancelled, its thread is left to end by itself."""
         return await trio.to_thread.run_sync(
             call, *args, limiter=self._waiting, abandon_on_cancel=True
         )
+
+    async def _run(self, lane: trio.CapacityLimiter, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        if self._patience is None:
+            return await trio.to_thread.run_sync(call, *args, limiter=lane)
+        with trio.move_on_after(self._patience):
+            return await trio.to_thread.run_sync(call, *args, limiter=lane, abandon_on_cancel=True)
+        raise StoreUnavailable(f"no answer within {self._patience:.0f} s")
 
 
 class Errands:

@@ -119,15 +119,19 @@ def content_key(lake: str, content: Content) -> bytes:
     """What the segments of a content are filed under: all that tells it from any other content.
 
     An `_id` alone does not: it may occur in two lakes, and other clients may remove a content and
-    upload another one under the same `_id`.
+    upload another one under the same `_id`. Where all hashes are known, they do, so that what a
+    snapshot shows is found under the same key as what the lake shows.
     """
+    if content.sha256 is not None and content.chunk_xxh3 is not None:
+        identity = (b"sha256", content.sha256, b"")
+    else:
+        identity = (b"_id", content.id.bson, b"%d" % content.uploaded_ms)
     parts = (
         lake.encode(),
-        content.id.bson,
+        *identity,
         b"%d" % content.length,
         b"%d" % content.chunk_size,
         content.chunk_xxh3 or b"",
-        b"%d" % content.uploaded_ms,
     )
     digest = hashlib.blake2b(digest_size=KEY_BYTES)
     for part in parts:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.model import Content, ContentId, Inode, Kind, Name, Node
@@ -21,8 +21,7 @@ from gridfsmount.core.readahead import ReadAhead
 from gridfsmount.errors import FileSystemError
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
-from gridfsmount.store.contents import Contents
-from gridfsmount.store.tree import Tree
+from gridfsmount.store.naming import Page
 from gridfsmount.workers import Errands, Workers
 
 log = logging.getLogger(__name__)
@@ -72,6 +71,20 @@ LISTED: Final = 500
 """Names of one such listing."""
 
 
+class Pages(Protocol):
+    """What lists folders."""
+
+    def page(self, parent: Inode, after: str, limit: int) -> Page:
+        """Up to about `limit` entries of a folder whose names come after `after`."""
+
+
+class Described(Protocol):
+    """What knows contents."""
+
+    def get_many(self, contents: Sequence[ContentId]) -> list[Content]:
+        """Those of `contents` that there are, in any order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file in a listing."""
@@ -119,8 +132,8 @@ class FolderAhead:
 
     def __init__(
         self,
-        tree: Tree,
-        contents: Contents,
+        tree: Pages,
+        contents: Described,
         source: Source,
         reader: Reader,
         workers: Workers,
@@ -134,8 +147,8 @@ class FolderAhead:
         """Bring chunks to `reader`.
 
         Args:
-            tree: of the lake.
-            contents: of the lake.
+            tree: what lists them.
+            contents: what knows their contents.
             source: of their chunks.
             reader: who gets them.
             workers: whose threads to use.

@@ -1,20 +1,37 @@
-"""Where chunks come from: the local disk if they are there, else the lake. Blocking."""
+"""Where chunks come from: the local disk if they are there, else a lake or a vault. Blocking."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from gridfsmount.cache.disk import DiskCache
 from gridfsmount.core.chunks import Bytes, chunk_count, runs
 from gridfsmount.core.model import Content
-from gridfsmount.store.contents import Contents
 
 Numbered = Sequence[tuple[int, Bytes]]
 """Chunks with their numbers."""
 
 
+class Chunked(Protocol):
+    """What has contents, in chunks: the store of a lake, or a vault."""
+
+    def read(
+        self, content: Content, first: int, past: int, *, settled: bool = False
+    ) -> Sequence[Bytes]:
+        """Chunks `first` up to, not including, `past`, each checked.
+
+        Raises:
+            Damaged: a chunk is missing or altered.
+            StoreUnavailable: no answer within the deadline.
+        """
+
+    def read_whole(self, contents: Sequence[Content]) -> Sequence[tuple[Content, Sequence[Bytes]]]:
+        """All chunks of many small contents; those that are damaged are left out."""
+
+
 class Source:
     """Chunks, each checked; safe to call from several threads."""
 
-    def __init__(self, contents: Contents, disk: DiskCache | None = None) -> None:
+    def __init__(self, contents: Chunked, disk: DiskCache | None = None) -> None:
         """Read from `contents`, through `disk` if there is one."""
         self._contents = contents
         self._disk = disk

@@ -343,6 +343,27 @@ class Manifest:
             found |= {row[0]: self._content(row) for row in rows}
         return found
 
+    def contents_of(self, inodes: Iterable[Inode]) -> dict[Inode, Content]:
+        """The contents that some nodes show, as the lake knew them; empty files have none."""
+        found: dict[Inode, Content] = {}
+        for batch in _batches(inodes):
+            marks = ", ".join("?" * len(batch))
+            rows = self.query(
+                "SELECT n.inode, c.* FROM node AS n JOIN content AS c ON c.id = n.content"
+                f" WHERE n.inode IN ({marks})",
+                batch,
+            )
+            found |= {Inode(row[0]): self._content(row[1:]).content for row in rows}
+        return found
+
+    def content_of_blob(self, blob: bytes, chunk_size: int) -> Content | None:
+        """A content with the given SHA-256 and chunk size, if one is named."""
+        rows = self.query(
+            "SELECT * FROM content WHERE sha256 = ? AND chunk_size = ? LIMIT 1",
+            (blob.hex(), chunk_size),
+        )
+        return self._content(rows[0]).content if rows else None
+
     def all_contents(self) -> Iterator[list[Backed]]:
         """All contents, in batches."""
         for rows in self._runs("SELECT * FROM content WHERE id > ? ORDER BY id LIMIT 1000", 0):

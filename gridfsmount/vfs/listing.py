@@ -11,16 +11,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
-from typing import Final
+from typing import Final, Protocol
 
 from gridfsmount.core.model import Attributes, Inode, Name, Node
 from gridfsmount.store.naming import Page
-from gridfsmount.store.tree import Tree
 from gridfsmount.vfs.recent import REMEMBER_SECONDS
 from gridfsmount.workers import Workers
 
 PAGE_ENTRIES: Final = 1000
 """Entries of one query: 10,000 take ten round trips, and one page a megabyte or two."""
+
+
+class Listed(Protocol):
+    """What has directories."""
+
+    def page(self, parent: Inode, after: str, limit: int) -> Page:
+        """Up to about `limit` entries of a directory whose names come after `after`."""
+
+    def find_many(self, parent: Inode, names: Sequence[str]) -> dict[Name, Node]:
+        """The nodes that a directory lists under these names, as far as there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class Listing:
 
     async def from_index(
         self,
-        tree: Tree,
+        tree: Listed,
         workers: Workers,
         index: int,
         note: Callable[[Page, float, bool], None],
@@ -102,7 +111,7 @@ class Listing:
 
     async def _first_read(
         self,
-        tree: Tree,
+        tree: Listed,
         workers: Workers,
         number: int,
         note: Callable[[Page, float, bool], None],
@@ -118,7 +127,7 @@ class Listing:
         return [(stretch.start + i, name, node) for i, (name, node) in enumerate(page.entries)]
 
     async def _read_again(
-        self, tree: Tree, workers: Workers, stretch: _Stretch, names: str
+        self, tree: Listed, workers: Workers, stretch: _Stretch, names: str
     ) -> list[tuple[int, str, Node]]:
         """What is left of a stretch, each where it was."""
         if not names:
