@@ -1,8 +1,10 @@
 """Which version of a dataset or model is its newest: what `latest` leads to."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from gridfsmount.core.model import Node, State
+from gridfsmount.core.model import LATEST_FLAG, Inode, Kind, Name, Node, State
+from gridfsmount.core.names import LATEST
 
 
 def newest(nodes: Iterable[Node]) -> Node | None:
@@ -12,6 +14,23 @@ def newest(nodes: Iterable[Node]) -> Node | None:
         nodes: what lies in the folder of a dataset or a model, its versions among it.
     """
     return max((node for node in nodes if node.version == node.inode), key=_age, default=None)
+
+
+def latest_link(folder: Node, nodes: Iterable[Node]) -> Node | None:
+    """The link `latest` of a folder in which `nodes` lie; None if it has nothing to lead to."""
+    version = newest(nodes)
+    if version is None:
+        return None
+    return replace(
+        version,
+        inode=Inode(folder.inode | LATEST_FLAG),
+        kind=Kind.SYMLINK,
+        names=(Name(folder.inode, LATEST),),
+        target=version.names[0].name,
+        xattrs={},
+        version=None,
+        state=None,
+    )
 
 
 def _age(node: Node) -> tuple[bool, int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gridfsmount.core.model import (
     NO_FOLDER,
@@ -29,6 +29,8 @@ from gridfsmount.core.model import (
     State,
 )
 from gridfsmount.errors import Damaged, NotFound
+
+T = TypeVar("T")
 
 APPLICATION_ID: Final = (
     0x676D6E74  # "gmnt"; see https://sqlite.org/pragma.html#pragma_application_id
@@ -306,6 +308,20 @@ class Manifest:
         found = self.query(f"{_ENTRIES} WHERE d.parent = ? AND d.name = ?", (parent, name))
         return self._nodes(found)[0] if found else None
 
+    def find_many(self, parent: Inode, names: Iterable[str]) -> dict[str, Node]:
+        """The nodes of some names of a folder, as far as there are any."""
+        found: dict[str, Node] = {}
+        for batch in _batches(names):
+            marks = ", ".join("?" * len(batch))
+            rows = self.query(
+                f"SELECT d.name, {_NODE} FROM name AS d JOIN node AS n USING (inode)"
+                f" WHERE d.parent = ? AND d.name IN ({marks})",
+                (parent, *batch),
+            )
+            nodes = self._nodes([row[1:] for row in rows])
+            found |= {row[0]: node for row, node in zip(rows, nodes, strict=True)}
+        return found
+
     def page(self, parent: Inode, after: str, limit: int) -> list[tuple[str, Node]]:
         """Entries of a folder whose names come after `after`, in byte order, up to `limit`."""
         found = self.query(
@@ -356,13 +372,14 @@ class Manifest:
             found |= {Inode(row[0]): self._content(row[1:]).content for row in rows}
         return found
 
-    def content_of_blob(self, blob: bytes, chunk_size: int) -> Content | None:
-        """A content with the given SHA-256 and chunk size, if one is named."""
-        rows = self.query(
-            "SELECT * FROM content WHERE sha256 = ? AND chunk_size = ? LIMIT 1",
-            (blob.hex(), chunk_size),
-        )
-        return self._content(rows[0]).content if rows else None
+    def contents_of_blobs(self, blobs: Iterable[bytes]) -> list[Content]:
+        """The contents that are some blobs: there may be several for each."""
+        found: list[Content] = []
+        for batch in _batches(each.hex() for each in blobs):
+            marks = ", ".join("?" * len(batch))
+            rows = self.query(f"SELECT * FROM content WHERE sha256 IN ({marks})", batch)
+            found += [self._content(row).content for row in rows]
+        return found
 
     def all_contents(self) -> Iterator[list[Backed]]:
         """All contents, in batches."""
@@ -438,7 +455,7 @@ class Manifest:
             raise self._malformed(error) from error
 
 
-def _batches(values: Iterable[int]) -> Iterator[list[int]]:
+def _batches(values: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(values)
     while batch := list(islice(rest, BATCH)):
         yield batch

@@ -2,11 +2,10 @@
 
 import itertools
 from collections.abc import AsyncGenerator, Callable, Container
-from dataclasses import replace
 
-from gridfsmount.core.model import LATEST_FLAG, ROOT, Attributes, Inode, Kind, Name, Node
+from gridfsmount.core.model import ROOT, Attributes, Inode, Kind, Node
 from gridfsmount.core.names import LATEST
-from gridfsmount.core.versions import newest
+from gridfsmount.core.versions import latest_link
 from gridfsmount.errors import NotFound
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.store.naming import Page
@@ -104,19 +103,10 @@ class Directories:
         nodes = await self._workers.foreground(
             self._tree.children_of_kind, folder.inode, Kind.DIRECTORY
         )
-        version = newest(nodes)
-        if version is None:
+        link = latest_link(folder, nodes)
+        if link is None:
             raise NotFound(LATEST)
-        return replace(
-            version,
-            inode=Inode(folder.inode | LATEST_FLAG),
-            kind=Kind.SYMLINK,
-            names=(Name(folder.inode, LATEST),),
-            target=version.names[0].name,
-            xattrs={},
-            version=None,
-            state=None,
-        )
+        return link
 
     def _enter(self, listing: Listing) -> int:
         number = next(self._numbers)

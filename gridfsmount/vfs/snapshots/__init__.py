@@ -1,0 +1,1 @@
+"""`/snapshots`: what the vaults hold, as folders that never change."""
