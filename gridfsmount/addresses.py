@@ -69,13 +69,18 @@ def find_uri(
         return given
     if file is not None:
         return read_uri_file(file)
-    uri = os.environ.get(URI_VARIABLE) or settings.get("uri", "")
+    uri = known_uri(settings)
     if not uri:
         raise ConfigError(
             f"no URI: give one {place}, {file_place}, in {URI_VARIABLE}, or in a config file"
             f"{otherwise}"
         )
     return uri
+
+
+def known_uri(settings: dict[str, Any]) -> str:
+    """The address that needs not be given: of the environment, or of the config file; or empty."""
+    return os.environ.get(URI_VARIABLE) or str(settings.get("uri", ""))
 
 
 def read_uri_file(path: Path) -> str:

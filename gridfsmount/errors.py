@@ -18,6 +18,10 @@ class ConfigError(StartupError):
     """An option, a file or an address that cannot be used as given."""
 
 
+class WrongVault(ConfigError):
+    """A vault that is of another lake than the one at hand."""
+
+
 class ConnectError(StartupError):
     """The server is out of reach, refuses the credentials, or lacks what is needed."""
 

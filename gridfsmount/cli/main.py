@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from gridfsmount import __version__
-from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config, redact
+from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, known_uri, read_config, redact
 from gridfsmount.cli.backup import backup
 from gridfsmount.cli.diff import diff
 from gridfsmount.cli.history import log, show
@@ -28,6 +28,7 @@ from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask, job
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
+from gridfsmount.cli.vaults import mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.core import defaults
@@ -80,6 +81,12 @@ def commands() -> None:
     help="Run a private mongod with its data in DIR; it ends with the mount.",
 )
 @bucket_option
+@vault_option
+@click.option(
+    "--no-lake",
+    is_flag=True,
+    help="Mount the snapshots of vaults alone, as when the server is gone.",
+)
 @click.option("--read-only", is_flag=True, help="Refuse all changes.")
 @click.option("--allow-other", is_flag=True, help="Let other users in.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay here; log to standard error.")
@@ -139,6 +146,8 @@ def mount(
     config: Path | None,
     embedded: Path | None,
     bucket: str | None,
+    vaults: tuple[str, ...],
+    no_lake: bool,
     read_only: bool,
     allow_other: bool,
     foreground: bool,
@@ -161,23 +170,31 @@ def mount(
     The URI (mongodb://user:password@host/database) may also come from --uri-file, from the
     environment (GRIDFSMOUNT_URI) or from a config file, where nobody else sees its password.
 
+    The snapshots of vaults, of --vault or of the config file, are shown below `snapshots`. With
+    --vault and no URI from anywhere, or with --no-lake, there is nothing else in the mount.
+
     Returns when the mount answers; `gridfsmount umount MOUNTPOINT` ends it.
     """
     given, mountpoint = _split(arguments)
     settings = read_config(config)
+    if no_lake and (given or uri_file or embedded):
+        raise ConfigError("--no-lake mounts vaults alone: leave the lake out")
+    alone = no_lake or (bool(vaults) and not (given or uri_file or embedded or known_uri(settings)))
     optional = {"uid": uid, "gid": gid, "umask": umask}
     options = MountOptions(
         mountpoint=mountpoint.absolute(),
         uri=""
-        if embedded
+        if embedded or alone
         else find_uri(
             given,
             uri_file,
             settings,
             place="before the mount point",
-            otherwise="; or --embedded DIR for a private server",
+            otherwise="; or --embedded DIR for a private server, or --no-lake for vaults alone",
         ),
         embedded=embedded.absolute() if embedded else None,
+        lake=not alone,
+        vaults=mounted_vaults(config, vaults, needed=alone),
         bucket=settings.get("bucket", DEFAULT_BUCKET) if bucket is None else bucket,
         read_only=read_only,
         allow_other=allow_other,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from gridfsmount.addresses import read_config, redact
 from gridfsmount.errors import ConfigError
+from gridfsmount.mount.options import VaultPlace
 
 if TYPE_CHECKING:
     from gridfsmount.core.vault import Vault
@@ -50,6 +52,30 @@ def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoi
         VaultChoice(each, known[each]) if each in known else VaultChoice(redact(each), each)
         for each in given
     ]
+
+
+def mounted_vaults(
+    config: Path | None, given: tuple[str, ...], *, needed: bool
+) -> tuple[VaultPlace, ...]:
+    """The vaults that a mount shows, each with a short name of its own.
+
+    Raises:
+        ConfigError: there is none, and one is `needed`.
+    """
+    if not needed and not given and not read_config(config).get("vaults"):
+        return ()
+    places: dict[str, VaultPlace] = {}
+    for choice in choose_vaults(config, given):
+        address = choice.address
+        if "://" not in address:  # the mount's process may be at home elsewhere
+            address = str(Path(address).expanduser().absolute())
+        if any(address == each.address for each in places.values()):
+            continue
+        short = choice.name.partition("?")[0].rstrip("/").rpartition("/")[2] or "vault"
+        numbered = (f"{short}-{number}" for number in count(2))
+        label = next(each for each in chain([short], numbered) if each not in places)
+        places[label] = VaultPlace(label, address)
+    return tuple(places.values())
 
 
 @contextmanager

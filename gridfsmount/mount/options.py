@@ -24,6 +24,15 @@ def _umask() -> int:
     return mask
 
 
+@dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """One vault that was chosen. The address may hold a password: it is never shown."""
+
+    label: str
+    """Short name; no two have the same."""
+    address: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountOptions:
     """One mount. `uri` may hold a password: it is never shown."""
@@ -33,6 +42,9 @@ class MountOptions:
     embedded: Path | None = None
     """Where the private mongod keeps its data; None to use `uri`."""
     bucket: str = "fs"
+    lake: bool = True
+    """There is one; else nothing but snapshots is shown."""
+    vaults: tuple[VaultPlace, ...] = ()
     read_only: bool = False
     allow_other: bool = False
     chunk_size: int = DEFAULT_CHUNK_SIZE

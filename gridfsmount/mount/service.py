@@ -1,11 +1,8 @@
 """A mount from start to end: config to objects to nursery to signals."""
 
 import logging
-import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -13,13 +10,17 @@ import trio
 from gridfsmount.adopting.watcher import Watcher
 from gridfsmount.cache.disk import DiskCache
 from gridfsmount.cache.memory import ChunkCache
-from gridfsmount.errors import FileSystemError, MountError, StartupError
+from gridfsmount.core.model import SNAPSHOTS
+from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
-from gridfsmount.fuse.kernel import fill, forget_attributes, tune
+from gridfsmount.fuse.kernel import fill, forget_attributes
+from gridfsmount.mount.alone import run_alone
 from gridfsmount.mount.janitor import Janitor
 from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.runtime import tune_runtime
+from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
+from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
@@ -35,7 +36,11 @@ from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.parts import Part
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
-from gridfsmount.vfs.xattrs import ADDRESS, BUCKET, DISK_CACHE
+from gridfsmount.vfs.snapshots.catalogue import Catalogue
+from gridfsmount.vfs.snapshots.part import snapshots_part
+from gridfsmount.vfs.snapshots.shelf import Engine
+from gridfsmount.vfs.snapshots.slots import Slots
+from gridfsmount.vfs.xattrs import ADDRESS
 from gridfsmount.workers import Errands, Workers
 
 log = logging.getLogger(__name__)
@@ -50,6 +55,9 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
     Raises:
         StartupError: it cannot begin; the text says why.
     """
+    if not options.lake:
+        run_alone(options, ready)
+        return
     with _server(options) as uri, _connection(options, uri) as connection:
         lake = _open(options, connection)
         deployment = connection.deployment
@@ -65,11 +73,11 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         if read_only and not options.read_only:
             log.warning("read-only: the server takes no writes from this user")
         tune_runtime()
-        with _disk_cache(options, lake) as disk:
+        with disk_cache(options, lake.id) as disk:
             try:
                 trio.run(_serve, options, uri, lake, disk, read_only, ready)
             except BaseExceptionGroup as group:
-                raise _only(group) from group
+                raise only(group) from group
         log.info("unmounted %s", options.mountpoint)
 
 
@@ -94,18 +102,6 @@ def _connection(options: MountOptions, uri: str) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-
-
-@contextmanager
-def _disk_cache(options: MountOptions, lake: Lake) -> Iterator[DiskCache | None]:
-    if options.disk_cache is None:
-        yield None
-        return
-    disk = DiskCache(options.disk_cache, options.disk_cache_size, lake=lake.id)
-    try:
-        yield disk
-    finally:
-        disk.close()
 
 
 def _open(options: MountOptions, connection: Connection) -> Lake:
@@ -140,7 +136,8 @@ async def _serve(
         errands = Errands(nursery)
         pages = KernelPages()
         source = Source(lake.contents, disk)
-        reader = Reader(source, workers, ChunkCache(options.cache_size), errands)
+        cache = ChunkCache(options.cache_size)
+        reader = Reader(source, workers, cache, errands)
         folders = FolderAhead(
             lake.tree,
             lake.contents,
@@ -167,17 +164,25 @@ async def _serve(
         shown = Part(
             tree, tree.renaming, files, tree.directories, tree.annotations, tree.removed.forget
         )
+        slots = Slots()
+        engine = Engine(cache, disk, errands, fill, copies_folder(options), lake.id)
+        shelves = make_shelves(options.vaults, slots, engine)
+        await open_some(shelves)
+        snapshots = shown
+        if shelves:
+            folder = await tree.attributes(SNAPSHOTS)
+            snapshots = snapshots_part(Catalogue(shelves, slots, folder), presentation)
         answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
-            LakeOperations(shown, shown, _facts(options), {ADDRESS: uri.encode()}),
+            LakeOperations(shown, snapshots, facts(options), {ADDRESS: uri.encode()}),
             options.mountpoint,
             name=str(lake.connection.deployment),
             read_only=read_only,
             allow_other=options.allow_other,
         )
         try:
-            nursery.start_soon(_stop_on_signal)
-            nursery.start_soon(_announce, options.mountpoint, ready)
+            nursery.start_soon(stop_on_signal)
+            nursery.start_soon(announce, options.mountpoint, ready)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:
@@ -189,43 +194,13 @@ async def _serve(
                 nursery.start_soon(janitor.run)
                 nursery.start_soon(answering.run)
                 nursery.start_soon(Watcher(lake, workers).run)
-            await session.serve(lambda: workers.busy)
+            for shelf in shelves:
+                nursery.start_soon(shelf.run)
+            lanes = (workers, *(shelf.workers for shelf in shelves))
+            await session.serve(lambda: any(each.busy for each in lanes))
         finally:
             session.close_session()
             files.close()
             with trio.move_on_after(FAREWELL_SECONDS, shield=True):
                 await janitor.end(announced=not read_only)
         nursery.cancel_scope.cancel()
-
-
-def _facts(options: MountOptions) -> dict[str, bytes]:
-    """What the root's extended attributes tell everybody about the mount."""
-    facts = {BUCKET: options.bucket.encode()}
-    if options.disk_cache is not None:
-        facts[DISK_CACHE] = os.fsencode(options.disk_cache)
-    return facts
-
-
-async def _announce(mountpoint: Path, ready: Callable[[], None]) -> None:
-    try:
-        await trio.to_thread.run_sync(os.stat, mountpoint)
-        await trio.to_thread.run_sync(tune, mountpoint)
-    except OSError as error:
-        raise MountError(
-            f"the mount does not answer: {error.strerror}; its log says why"
-        ) from error
-    ready()
-
-
-def _only(error: BaseException) -> BaseException:
-    """The one exception in a nursery's group, or in a group of one such group."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-async def _stop_on_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for number in signals:
-            log.info("%s: unmounting", signal.Signals(number).name)
-            session.stop()

@@ -22,13 +22,13 @@ from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.model import Content, ContentId, Inode, Name, Node
 from gridfsmount.core.vault import Vault
 from gridfsmount.errors import (
-    ConfigError,
     Damaged,
     FileSystemError,
     LakeError,
     NotFound,
     Stale,
     StoreUnavailable,
+    WrongVault,
 )
 from gridfsmount.reading.blobs import Blobs, Hashing, is_verifiable
 from gridfsmount.reading.folders import FolderAhead
@@ -130,14 +130,14 @@ class Shelf:
         """Open the vault, and see what is there.
 
         Raises:
-            ConfigError: it is none, or another lake's.
-            LakeError: it is out of reach.
+            WrongVault: it is another lake's.
+            LakeError: it is out of reach, or none.
         """
         vault = await self.workers.background(self.place.open)
         wanted = self._engine.lake
         if wanted not in (None, vault.header.lake):
             await self.workers.background(vault.close)
-            raise ConfigError(
+            raise WrongVault(
                 f"{vault.address} is the vault of another lake: of {vault.header.lake}, and this "
                 f"one is {wanted}"
             )

@@ -1,0 +1,82 @@
+"""A mount of vaults without their lake: the server is gone, and its backups are not."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from gridfsmount.cache.disk import DiskCache
+from gridfsmount.cache.memory import ChunkCache
+from gridfsmount.core.model import SNAPSHOTS, Attributes, Kind
+from gridfsmount.fuse import session
+from gridfsmount.fuse.adapter import LakeOperations
+from gridfsmount.fuse.kernel import fill
+from gridfsmount.mount.options import MountOptions
+from gridfsmount.mount.runtime import tune_runtime
+from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
+from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
+from gridfsmount.vfs.presentation import DIRECTORY_SIZE, Presentation
+from gridfsmount.vfs.snapshots.catalogue import Catalogue
+from gridfsmount.vfs.snapshots.part import snapshots_part
+from gridfsmount.vfs.snapshots.shelf import Engine
+from gridfsmount.vfs.snapshots.slots import Slots
+from gridfsmount.workers import Errands, Workers
+
+log = logging.getLogger(__name__)
+
+
+def run_alone(options: MountOptions, ready: Callable[[], None]) -> None:
+    """Mount vaults and serve until unmounted or told to stop; see `service.run`."""
+    lake = lake_of(options.vaults)
+    tune_runtime()
+    copies = copies_folder(options)
+    with disk_cache(options, lake) as disk:
+        try:
+            trio.run(_serve, options, lake, disk, copies, ready)
+        except BaseExceptionGroup as group:
+            raise only(group) from group
+    log.info("unmounted %s", options.mountpoint)
+
+
+async def _serve(
+    options: MountOptions,
+    lake: str,
+    disk: DiskCache | None,
+    copies: Path,
+    ready: Callable[[], None],
+) -> None:
+    async with trio.open_nursery() as nursery:
+        errands = Errands(nursery)
+        engine = Engine(ChunkCache(options.cache_size), disk, errands, fill, copies, lake)
+        slots = Slots()
+        shelves = make_shelves(options.vaults, slots, engine)
+        await open_all(shelves)
+        names = ", ".join(shelf.vault().address for shelf in shelves)
+        log.info("snapshots of lake %s in %s, mounted on %s", lake, names, options.mountpoint)
+        presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
+        part = snapshots_part(Catalogue(shelves, slots, _folder(options)), presentation)
+        session.open_session(
+            LakeOperations(part, part, facts(options), {}),
+            options.mountpoint,
+            name=shelves[0].vault().address,
+            read_only=True,
+            allow_other=options.allow_other,
+        )
+        try:
+            nursery.start_soon(stop_on_signal)
+            nursery.start_soon(announce, options.mountpoint, ready)
+            for shelf in shelves:
+                nursery.start_soon(shelf.run)
+            if disk is not None:
+                errands.start(Workers().disk, disk.scan)
+            await session.serve(lambda: any(shelf.workers.busy for shelf in shelves))
+        finally:
+            session.close_session()
+        nursery.cancel_scope.cancel()
+
+
+def _folder(options: MountOptions) -> Attributes:
+    """How the folder of all snapshots looks, and the root as well."""
+    uid, gid = options.squash or (options.uid, options.gid)
+    return Attributes(SNAPSHOTS, Kind.DIRECTORY, 0o555, 1, uid, gid, DIRECTORY_SIZE, 0, 0, 0)
