@@ -1,6 +1,7 @@
 """A mount of vaults without their lake: the server is gone, and its backups are not."""
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,4 +80,5 @@ async def _serve(
 def _folder(options: MountOptions) -> Attributes:
     """How the folder of all snapshots looks, and the root as well."""
     uid, gid = options.squash or (options.uid, options.gid)
-    return Attributes(SNAPSHOTS, Kind.DIRECTORY, 0o555, 1, uid, gid, DIRECTORY_SIZE, 0, 0, 0)
+    now = time.time_ns()
+    return Attributes(SNAPSHOTS, Kind.DIRECTORY, 0o555, 1, uid, gid, DIRECTORY_SIZE, now, now, now)

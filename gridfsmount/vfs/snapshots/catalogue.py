@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from gridfsmount.core.model import SNAPSHOTS, Attributes, Inode, Kind
 from gridfsmount.core.names import LATEST
@@ -10,6 +11,9 @@ from gridfsmount.vfs.snapshots.numbers import LATEST_LINK, top
 from gridfsmount.vfs.snapshots.shelf import Shelf
 from gridfsmount.vfs.snapshots.slots import Slots
 from gridfsmount.vfs.snapshots.snapshot import Snapshot
+
+FOLDER_MODE: Final = 0o755
+"""As the root of a lake has it, so that a copy can be removed again."""
 
 
 class Catalogue:
@@ -81,6 +85,7 @@ class Catalogue:
         return replace(
             self.folder,
             inode=top(snapshot.slot),
+            mode=FOLDER_MODE,
             atime_ns=taken,
             mtime_ns=taken,
             ctime_ns=taken,
