@@ -6,7 +6,10 @@ can be recomputed by anybody. Source of the form: GNU coreutils 9, "cksum output
 
 import hashlib
 import re
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 EMPTY_SHA256: Final = hashlib.sha256().digest()
 """Of a file without bytes, which has no content."""
@@ -38,6 +41,23 @@ def sort_key(path: str, *, folder: bool = False) -> bytes:
     A folder comes just before what is in it, so it counts as its path and a slash.
     """
     return path_bytes(path) + b"/" if folder else path_bytes(path)
+
+
+def in_order(
+    entries: Iterable[tuple[str, T]], is_folder: Callable[[T], bool]
+) -> Iterator[tuple[str, T]]:
+    """Entries of one folder, given by their names in byte order, as `sort_key` has them."""
+    # A folder waits for the names that come before its own with a slash: "a" for "a.txt". The
+    # name of each that waits begins with that of the one before it, so they are few.
+    waiting: list[tuple[str, T]] = []
+    for name, entry in entries:
+        while waiting and f"{waiting[-1][0]}/" < name:
+            yield waiting.pop()
+        if is_folder(entry):
+            waiting.append((name, entry))
+        else:
+            yield name, entry
+    yield from reversed(waiting)
 
 
 class ManifestDigest:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from gridfsmount.core.manifest import in_order
 from gridfsmount.core.model import Inode, Kind, Name, Node
 from gridfsmount.errors import Damaged
 from gridfsmount.store.lake import Lake
@@ -80,24 +81,17 @@ class _Level:
         self.entries = self._ordered()
 
     def _ordered(self) -> Iterator[tuple[str, Node]]:
-        # A folder waits for the names that come before its own with a slash: "a" for "a.txt". The
-        # name of each that waits begins with that of the one before it, so they are few.
-        waiting: list[tuple[str, Node]] = []
-        for name, node in self._listed():
-            while waiting and f"{waiting[-1][0]}/" < name:
-                yield self._come_to(waiting.pop())
-            if node.kind is not Kind.DIRECTORY:
-                yield name, node
-            elif node.names[0] == Name(self._folder.inode, name):
-                waiting.append((name, node))
-            else:
-                log.warning("left out: inode %d, a folder with several names", node.inode)
-        while waiting:
-            yield self._come_to(waiting.pop())
+        for name, node in in_order(self._plain(), lambda node: node.kind is Kind.DIRECTORY):
+            self.coming.pop(node.inode, None)
+            yield name, node
 
-    def _come_to(self, folder: tuple[str, Node]) -> tuple[str, Node]:
-        self.coming.pop(folder[1].inode, None)
-        return folder
+    def _plain(self) -> Iterator[tuple[str, Node]]:
+        """Entries without the folders that are told of elsewhere."""
+        for name, node in self._listed():
+            if node.kind is Kind.DIRECTORY and node.names[0] != Name(self._folder.inode, name):
+                log.warning("left out: inode %d, a folder with several names", node.inode)
+            else:
+                yield name, node
 
     def _listed(self) -> Iterator[tuple[str, Node]]:
         page = self._ahead.first_page(self._folder.inode, self._neighbours)
