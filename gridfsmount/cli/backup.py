@@ -6,6 +6,7 @@ from gridfsmount.cli.backup_create import create
 from gridfsmount.cli.backup_list import list_snapshots
 from gridfsmount.cli.backup_pin import pin, unpin
 from gridfsmount.cli.backup_prune import prune
+from gridfsmount.cli.backup_restore import restore
 from gridfsmount.cli.backup_verify import verify
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.transfer import PLACE, uri_option
@@ -48,5 +49,6 @@ backup.add_command(create)
 backup.add_command(list_snapshots)
 backup.add_command(pin)
 backup.add_command(prune)
+backup.add_command(restore)
 backup.add_command(unpin)
 backup.add_command(verify)

@@ -363,6 +363,17 @@ class Contents:
             except DuplicateKeyError:
                 log.debug("the content was there already")
 
+    def restore_many(self, documents: Sequence[RawBSONDocument]) -> None:
+        """The same for many."""
+        if not documents:
+            return
+        with self._seam.operation(f"restore {len(documents)} contents"):
+            try:
+                self._raw.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                if any(each["code"] != DUPLICATE for each in error.details["writeErrors"]):
+                    raise
+
     def erase(self, content: ContentId) -> None:
         """Remove a content for good, the files document first."""
         self.hide(content)

@@ -1,4 +1,6 @@
-"""Versions that hang in no folder: forks in the making, and versions that are being removed.
+"""Versions that hang in no folder: those in the making, and those that are being removed.
+
+Folders that are restored into a version are such as well.
 
 Such a version has a name of parent 0 and the field `detached`, which says who is at it, with a
 heartbeat of the server's clock. Nobody sees it, nor what is below it. One update takes a version
@@ -15,10 +17,10 @@ from bson import Int64
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from gridfsmount.core.model import NO_FOLDER, Inode, Name, Node
+from gridfsmount.core.model import NO_FOLDER, Inode, Name, Node, Seal, State
 from gridfsmount.errors import AlreadyExists, Conflict
 from gridfsmount.store.connection import Connection
-from gridfsmount.store.encoding import Document, decode_node, encode_name
+from gridfsmount.store.encoding import Document, decode_node, encode_name, encode_node, encode_seal
 
 ABANDONED_SECONDS: Final = 60.0
 """Who gave no sign of life for so long is not at it any more. They give one with every batch, and a
@@ -49,6 +51,10 @@ class Detached:
         """Work on the tree of `connection`."""
         self._seam = connection.seam
         self._nodes = connection.collection("tree")
+
+    def make_node(self, node: Node, path: str, by: str) -> str:
+        """Add a version, or a folder, that will hang at `path`; returns the attempt's name."""
+        return self.make(encode_node(node), path, by)
 
     def make(self, document: Mapping[str, Any], path: str, by: str) -> str:
         """Add the node of a version that will hang at `path`; returns the attempt's name.
@@ -112,8 +118,8 @@ class Detached:
             )
         return done.matched_count == 1
 
-    def hang(self, version: Inode, attempt: str, name: Name) -> Node:
-        """Give a version that is complete its place.
+    def hang(self, version: Inode, attempt: str, name: Name, seal: Seal | None = None) -> Node:
+        """Give a version that is complete its place, sealed if all in it is frozen.
 
         Raises:
             AlreadyExists: the name is taken.
@@ -124,6 +130,8 @@ class Detached:
             "$unset": {"detached": ""},
             "$inc": {"rev": 1},
         }
+        if seal is not None:
+            change["$set"] |= {"state": State.SEALED.value, "seal": encode_seal(seal)}
         with self._seam.operation(f"make {name.name!r} appear"):
             try:
                 found = self._nodes.find_one_and_update(

@@ -247,7 +247,9 @@ def decode_node(document: Mapping[str, Any]) -> Node:
             version=None if version is None else Inode(_need(document, "version")),
             state=None if state is None else State(state),
             created_ns=_optional(document, "created_ns", _MAX_INT64) or 0,
-            record=None if state is None else _decode_record(document),
+            record=None
+            if state is None and "detached" not in document
+            else _decode_record(document),
             frozen=_text(document["frozen"]) if "frozen" in document else "",
             rev=_optional(document, "rev", _MAX_INT64) or 0,
         )

@@ -42,6 +42,7 @@ from gridfsmount.store.orphans import Orphans
 from gridfsmount.store.overview import Overview
 from gridfsmount.store.processes import Processes
 from gridfsmount.store.removals import Removals
+from gridfsmount.store.restores import Restores
 from gridfsmount.store.runs import Runs
 from gridfsmount.store.seam import reason_of, translate
 from gridfsmount.store.statistics import Statistics
@@ -101,6 +102,7 @@ class Lake:
     processes: Processes
     runs: Runs
     moments: Moments
+    restores: Restores
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ def _combine(connection: Connection, lake_id: str, lease_seconds: float) -> Lake
         processes=processes,
         runs=Runs(connection),
         moments=Moments(connection, tree),
+        restores=Restores(connection, tree),
     )
 
 

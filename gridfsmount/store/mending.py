@@ -1,4 +1,4 @@
-"""Changes that only `check --repair` makes: what the tree says of a node, put right."""
+"""Changes that ask for nothing but the revision: for `check --repair`, and for restores."""
 
 import time
 from collections.abc import Sequence

@@ -224,10 +224,27 @@ class Trash:
             if not entries and self._files.count_documents(keys) == len(set(contents)):
                 return set()  # nearly always
             there = {content_id(each["_id"]) for each in self._files.find(keys, {"_id": 1})}
-        lost = {each for each in entries if not self.keeps(each)}
+        lost = self._keep_entries(entries) if entries else set()
         # What equals what is for the server to say.
         missing = set(contents) - entries - there
         return lost | {each for each in missing if not self._contents.exists(each)}
+
+    def _keep_entries(self, contents: Collection[ContentId]) -> set[ContentId]:
+        """Keep what is here, a batch at a time; returns what is being erased, or was."""
+        keys = _any_of(contents)
+        with self._seam.operation(f"keep {len(contents)} contents", factor=5):
+            self._trash.update_many(keys, {"$set": {"kept": True}})
+            entries = {content_id(each["_id"]): each for each in self._raw.find(keys)}
+            claimed = {content for content, each in entries.items() if each.get("claim")}
+            self._contents.restore_many(
+                [
+                    each["file"]
+                    for content, each in entries.items()
+                    if content not in claimed and each.get("file") is not None
+                ]
+            )
+        gone = set(contents) - entries.keys()
+        return claimed | {each for each in gone if not self._contents.exists(each)}
 
     def keeps(self, content: ContentId) -> bool:
         """`keep`, as an answer: whether the node may stay."""

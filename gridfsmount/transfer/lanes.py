@@ -57,6 +57,11 @@ class Lanes:
             self._reap(FIRST_COMPLETED)
         self._report.check()
 
+    def settle(self) -> None:
+        """Wait until none is under way, whatever becomes of them."""
+        wait(self._pending)
+        self._pending.clear()
+
     def _run(self, task: Callable[[], None]) -> None:
         if not self._report.halted:
             task()
