@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import unquote
 
 from gridfsmount.backup.snapshots import contents_of
 from gridfsmount.core.chunks import chunk_count
+from gridfsmount.core.filing import place_of
 from gridfsmount.core.model import UNSORTED, Content, ContentId, Inode, Kind, Node
 from gridfsmount.core.vault import Vault
 from gridfsmount.errors import AlreadyExists, Damaged, StoreFailed
@@ -43,7 +45,16 @@ class Item:
     node: Node
     """As it will be, but that it shows the content that it showed in the snapshot."""
     path: str
-    """The filename that drivers will see."""
+    """Where it will be."""
+
+    @property
+    def filename(self) -> str:
+        """What drivers will see: what it was uploaded as, of what lies in `unsorted`."""
+        area, _, plain = self.path.partition("/")
+        if area != "unsorted":
+            return self.path
+        decoded = unquote(plain)  # as far as it is an encoded name, and not one with a %
+        return decoded if str(place_of(decoded, "")) == self.path else plain
 
 
 @dataclass(slots=True)
@@ -176,7 +187,7 @@ class Planter:
         there: Mapping[ContentId, bool],
     ) -> None:
         """Add nodes whose contents are in the lake, or that have none."""
-        self._publish([NewFile(each.node, each.path) for each in items])
+        self._publish([NewFile(each.node, each.filename) for each in items])
         shown = {each.node.content for each in items if each.node.content is not None}
         lost = self._lake.trash.keep_many(shown) if shown else set()
         recalled = [each for each in shown - lost if there.get(each)]
@@ -208,7 +219,7 @@ class Planter:
             if not data:
                 content, chunks = replace(content, chunk_xxh3=b""), []
             node = replace(item.node, content=content.id)
-            files.append(NewFile(node, item.path, content, tuple(chunks)))
+            files.append(NewFile(node, item.filename, content, tuple(chunks)))
         self._publish(files)
         for (_, old), file in zip(items, files, strict=True):
             self._finish(file.node, old)
@@ -229,7 +240,7 @@ class Planter:
             _check(content, old)
         node = replace(node, content=content.id)
         try:
-            self._lake.bulk.publish_uploaded(NewFile(node, item.path, content))
+            self._lake.bulk.publish_uploaded(NewFile(node, item.filename, content))
         except BaseException:
             self._lake.leases.forsake(content.id)
             raise

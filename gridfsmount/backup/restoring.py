@@ -14,14 +14,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
 from gridfsmount.backup.building import Builder, Site
 from gridfsmount.backup.planning import Goal, Plan, What, plan, some
 from gridfsmount.backup.planting import Counts, Item, Planter
 from gridfsmount.backup.snapshots import opened
-from gridfsmount.core.filing import Place, place_of
 from gridfsmount.core.model import (
+    AREAS,
     DATASETS,
     MODELS,
     ROOT,
@@ -40,7 +39,6 @@ from gridfsmount.errors import (
     Damaged,
     FileSystemError,
     InUse,
-    NotFound,
     ReadOnly,
 )
 from gridfsmount.places import LakePath, check_open, find, make_folder
@@ -149,6 +147,8 @@ class Restore:
         self._result = Result(manifest.name)
         self._numbers: dict[Inode, Inode] = {}
         """Of versions here, by those that they have in the snapshot."""
+        self._new: list[LakePath] = []
+        """Folders that were made for what goes into them."""
         self._goals = self._still_to_do()
 
     def measure(self) -> tuple[int, int]:
@@ -239,6 +239,24 @@ class Restore:
             FileSystemError: the vault or the lake gives no answer.
         """
         report = Report(progress)
+        try:
+            self._make_all(report)
+        except BaseException:
+            for path in reversed(self._new):
+                with suppress(FileSystemError):
+                    self._remove_if_empty(path)
+            raise
+        if self._plan.whole:
+            self._dress_fixed_folders()
+            self._lake.restores.finish(self._vault.header.lake)
+        return self._result
+
+    def _remove_if_empty(self, path: LakePath) -> None:
+        node = find(self._lake, path)
+        if node is not None:
+            self._lake.tree.remove_directory(node)
+
+    def _make_all(self, report: Report) -> None:
         if self._plan.whole:
             self._lake.restores.begin(self._manifest.name)
         versions = [each.source.inode for each in self._goals if each.what is What.VERSION]
@@ -263,10 +281,6 @@ class Restore:
                     self._make_tag(goal, builder)
             for path in self._plan.homes:  # also those without any version
                 self._home(LakePath(tuple(path.split("/"))), builder)
-        if self._plan.whole:
-            self._dress_fixed_folders()
-            self._lake.restores.finish(self._vault.header.lake)
-        return self._result
 
     def _make_tree(self, goal: Goal, builder: Builder, planter: Planter) -> None:
         planter.counts = counts = Counts()
@@ -305,7 +319,7 @@ class Restore:
             version = home.version or home.inode
             place = Name(home.inode, goal.target.parts[-1])
             node = builder.node(goal.source, builder.number(), (place,), version)
-            item = Item(node, _filename(goal.target))
+            item = Item(node, str(goal.target))
             if self._options.overwrite:
                 self._replacing(goal.target, lambda item=item: _add(planter, item))  # type: ignore[misc]
             else:
@@ -324,14 +338,15 @@ class Restore:
     def _home(self, path: LakePath, builder: Builder) -> Node:
         """The folder that something goes into; made if need be, as it was in the snapshot."""
         there = find(self._lake, path)
+        if there is None:
+            above = (LakePath(path.parts[:depth]) for depth in range(2, len(path.parts) + 1))
+            self._new += [each for each in above if find(self._lake, each) is None]
         source = self._plan.homes.get(str(path))
         if there is not None or source is None:
             owner = self._options.owner
             return there or make_folder(self._lake, path, owner.uid, owner.gid)
-        above = find(self._lake, path.parent)
-        if above is None:
-            raise NotFound(f"{path.parent} is not in the lake")
-        node = builder.node(source, builder.number(), (Name(above.inode, path.parts[-1]),), None)
+        shelf = AREAS[path.parts[0]]
+        node = builder.node(source, builder.number(), (Name(shelf, path.parts[-1]),), None)
         with suppress(AlreadyExists):
             self._lake.commits.create(node)
             return node
@@ -418,14 +433,3 @@ def _spare(name: str) -> str:
     """A name beside another one, while that is replaced."""
     kept = name.encode()[:SPARE_BYTES].decode(errors="ignore")
     return f"{kept}{ASIDE}{uuid.uuid4().hex[:8]}"
-
-
-def _filename(path: LakePath) -> str:
-    """What drivers call a file: the name it was uploaded by, for what is in `unsorted`."""
-    if path.parts[0] != "unsorted":
-        return str(path)
-    plain = "/".join(path.parts[1:])
-    for filename in (plain, unquote(plain)):
-        if place_of(filename, "") == Place(path.parts):
-            return filename
-    return plain
