@@ -49,6 +49,9 @@ class Finding:
 
 REPAIRABLE: Final = frozenset(
     {
+        Fault.WRONG_HASH,
+        Fault.WRONG_LENGTH,
+        Fault.MISSING_CHUNK,
         Fault.WRONG_FILENAME,
         Fault.DANGLING,
         Fault.WRONG_SIZE,
@@ -65,11 +68,13 @@ REPAIRABLE: Final = frozenset(
 
 _REPAIR: Final = "check --repair"
 
+_FROM_BACKUP: Final = f"{_REPAIR} --from VAULT, or copy the file back; reading this part gives EIO"
+
 ADVICE: Final = {
-    Fault.MISSING_CHUNK: "copy the file back from a backup; reading this part gives EIO",
+    Fault.MISSING_CHUNK: _FROM_BACKUP,
     Fault.EXTRA_CHUNK: "harmless to the mount; copy the file, then remove the old one",
-    Fault.WRONG_LENGTH: "copy the file back from a backup; reading this part gives EIO",
-    Fault.WRONG_HASH: "copy the file back from a backup; reading this part gives EIO",
+    Fault.WRONG_LENGTH: _FROM_BACKUP,
+    Fault.WRONG_HASH: _FROM_BACKUP,
     Fault.WRONG_FILENAME: f"{_REPAIR} tells drivers the path in the tree",
     Fault.RENAMED: "mount the lake once so that it may write: the tree follows",
     Fault.DANGLING: f"{_REPAIR} if the trash has it; else copy the file back, or remove it",

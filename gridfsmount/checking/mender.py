@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from gridfsmount.checking.findings import Fault, Finding
+from gridfsmount.checking.healing import Healer
 from gridfsmount.core.filing import encode
 from gridfsmount.core.model import (
     DATASETS,
@@ -38,9 +39,10 @@ LOST_DATASET: Final = "lost-and-found"
 class Mender:
     """Repairs findings of one lake."""
 
-    def __init__(self, lake: Lake) -> None:
-        """Work on `lake`."""
+    def __init__(self, lake: Lake, healer: Healer | None = None) -> None:
+        """Work on `lake`; heal contents by `healer`, if there is one."""
         self._lake = lake
+        self._healer = healer
         self.moved_folders = False
         """Whether a folder got a new place: what is below may need to be looked at again."""
         self._ways: dict[Fault, Callable[[Finding], bool]] = {
@@ -54,6 +56,9 @@ class Mender:
             Fault.INTERRUPTED: self._recover,
             Fault.MISSING_INDEX: self._complete,
             Fault.MISSING_FOLDER: self._complete,
+            Fault.MISSING_CHUNK: self._heal,
+            Fault.WRONG_LENGTH: self._heal,
+            Fault.WRONG_HASH: self._heal,
         }
 
     def mend(self, finding: Finding) -> bool:
@@ -76,7 +81,17 @@ class Mender:
         return True
 
     def _recall(self, finding: Finding) -> bool:
-        return finding.content is not None and self._lake.trash.recall(finding.content)
+        if finding.content is None:
+            return False
+        if self._lake.trash.recall(finding.content):
+            return True
+        healer = self._healer
+        return healer is not None and healer.bring_back(finding.content, finding.path)
+
+    def _heal(self, finding: Finding) -> bool:
+        if self._healer is None or finding.content is None:
+            return False
+        return self._healer.heal(finding.content)
 
     def _set_size(self, finding: Finding) -> bool:
         node = self._node(finding)

@@ -23,10 +23,12 @@ from rich.table import Table
 from gridfsmount.checking import checker
 from gridfsmount.checking.checker import Checker
 from gridfsmount.checking.findings import Fault, Finding
+from gridfsmount.checking.healing import Healer
 from gridfsmount.checking.mender import Mender
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.vaults import VaultChoice, opened
 from gridfsmount.cli.wording import counted, printable
-from gridfsmount.errors import FileSystemError, StartupError
+from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 from gridfsmount.store.lake import Lake
 
 KEPT: Final = 100_000
@@ -68,7 +70,13 @@ class _Report:
 
 
 def run_check(
-    choice: LakeChoice, uri: str | None, *, data: bool, repair: bool, as_json: bool
+    choice: LakeChoice,
+    uri: str | None,
+    *,
+    data: bool,
+    repair: bool,
+    vault: VaultChoice | None,
+    as_json: bool,
 ) -> None:
     """Check a lake; ends with exit code 1 when anything was found.
 
@@ -78,7 +86,7 @@ def run_check(
     began = time.monotonic()
     with open_lake_for_command(choice, uri, read_only=not repair, existing=True) as lake:
         try:
-            report, progress = _check(lake, data=data, repair=repair)
+            report, progress = _check(lake, data=data, repair=repair, vault=vault)
         except FileSystemError as error:
             raise StartupError(f"the check could not be finished: {error}") from error
         except KeyboardInterrupt as error:
@@ -95,15 +103,32 @@ def run_check(
         sys.exit(FOUND)
 
 
-def _check(lake: Lake, *, data: bool, repair: bool) -> tuple[_Report, checker.Progress]:
-    mender = Mender(lake) if repair else None
-    report = _Report(mender)
-    with _bar(lake, data) as moved:
+def _check(
+    lake: Lake, *, data: bool, repair: bool, vault: VaultChoice | None
+) -> tuple[_Report, checker.Progress]:
+    with _healer(lake, vault) as healer, _bar(lake, data) as moved:
+        mender = Mender(lake, healer) if repair else None
+        report = _Report(mender)
         check = Checker(lake, data=data, told=report.add, moved=moved)
         check.run()
         if mender is not None and mender.moved_folders:
             check.run_nodes()  # what is below them is seen again
     return report, check.progress
+
+
+@contextmanager
+def _healer(lake: Lake, choice: VaultChoice | None) -> Iterator[Healer | None]:
+    if choice is None:
+        yield None
+        return
+    with opened(choice) as vault:
+        if vault.header.lake != lake.id:
+            raise ConfigError(f"{choice.name} is the vault of another lake ({vault.header.lake})")
+        healer = Healer(lake, vault)
+        try:
+            yield healer
+        finally:
+            healer.close()
 
 
 @contextmanager

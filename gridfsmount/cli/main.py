@@ -28,7 +28,7 @@ from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask, job
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
-from gridfsmount.cli.vaults import mounted_vaults, vault_option
+from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.core import defaults
@@ -305,6 +305,13 @@ def gc(
     help="Read and verify every byte too.  [default: only what documents say]",
 )
 @click.option("--repair", is_flag=True, help="Mend what can be mended; nothing is ever deleted.")
+@click.option(
+    "--from",
+    "vault",
+    metavar="VAULT",
+    help="With --repair: heal contents that lost bytes from this vault, as given to --vault of "
+    "`backup`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @says_errors(code=2)
 def check(
@@ -312,6 +319,7 @@ def check(
     choice: LakeChoice,
     data: bool,
     repair: bool,
+    vault: str | None,
     as_json: bool,
 ) -> None:
     """Compare a lake's tree, contents and chunks, and tell what does not fit.
@@ -321,7 +329,10 @@ def check(
     """
     from gridfsmount.cli.check import run_check
 
-    run_check(choice, uri, data=data, repair=repair, as_json=as_json)
+    if vault is not None and not repair:
+        raise click.UsageError("--from says what --repair heals from: give both")
+    source = None if vault is None else choose_vaults(choice.config, (vault,))[0]
+    run_check(choice, uri, data=data, repair=repair, vault=source, as_json=as_json)
 
 
 @commands.command()
