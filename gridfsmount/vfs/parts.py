@@ -61,6 +61,7 @@ class Tree(Protocol):
         writable: bool,
         append: bool,
         truncate: bool,
+        mappable: bool,
     ) -> tuple[Opened, Attributes]:
         """Make a file and open it."""
 
@@ -110,6 +111,7 @@ class OpenedFiles(Protocol):
         append: bool,
         truncate: bool,
         direct: bool = False,
+        mappable: bool = False,
     ) -> Opened:
         """Open a file."""
 

@@ -49,6 +49,7 @@ class SnapshotFiles:
         append: bool,
         truncate: bool,
         direct: bool = False,
+        mappable: bool = False,
     ) -> Opened:
         """Open a file to be read.
 

@@ -33,6 +33,7 @@ class UnchangingNames:
         writable: bool,
         append: bool,
         truncate: bool,
+        mappable: bool,
     ) -> tuple[Opened, Attributes]:
         """Nothing can be made."""
         refuse()
