@@ -220,6 +220,8 @@ class Attributes:
     ctime_ns: int
     settled: bool = False
     """It lies in a sealed version, so none of this ever changes."""
+    fleeting: bool = False
+    """Its name is replaced again and again: whoever follows it must ask each time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -432,9 +432,8 @@ def _info(opened: Opened) -> FileInfo:
 def _entry(attributes: Attributes) -> EntryAttributes:
     entry = EntryAttributes()
     entry.st_ino = attributes.inode
-    entry.entry_timeout = entry.attr_timeout = (
-        SETTLED_SECONDS if attributes.settled else ATTRIBUTE_SECONDS
-    )
+    entry.attr_timeout = SETTLED_SECONDS if attributes.settled else ATTRIBUTE_SECONDS
+    entry.entry_timeout = 0 if attributes.fleeting else entry.attr_timeout
     entry.st_mode = _TYPES[attributes.kind] | attributes.mode
     entry.st_nlink = attributes.nlink
     entry.st_uid = attributes.uid

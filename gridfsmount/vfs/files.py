@@ -29,6 +29,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.openings import Opening
+from gridfsmount.vfs.fleeting import LastSeen
 from gridfsmount.vfs.open_files import Handle, Opened, OpenFile, may_be_page
 from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.recent import RecentNodes
@@ -76,10 +77,12 @@ class Files:
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
         self._files: dict[Inode, OpenFile] = {}
+        self._ghosts: dict[Inode, OpenFile] = {}
+        """Files that were gone when they were opened: no other open may find them here."""
 
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
-        return self._files.get(inode)
+        return self._files.get(inode) or self._ghosts.get(inode)
 
     def written_in(self, version: Inode) -> list[Inode]:
         """The files of a version that are open for writing."""
@@ -110,7 +113,13 @@ class Files:
         reads = not (writable or truncate)
         file = self._settled(inode) if reads else None
         if file is None:
-            file = await self._current(inode, load=not truncate, whole=reads)
+            try:
+                file = await self._current(inode, load=not truncate, whole=reads)
+            except Stale:
+                last = await self._recent.fleeting.gone(inode)
+                file = None if last is None else await self._ghost(last)
+                if file is None:
+                    raise  # the kernel looks the name up again
         file.handles += 1  # before the next checkpoint: the file must not vanish meanwhile
         if reads:
             self._folders.opened(file.node)
@@ -245,6 +254,7 @@ class Files:
             self._abandon(handle.file)
         self._handles.clear()
         self._files.clear()
+        self._ghosts.clear()
 
     def changed(self, node: Node) -> None:
         """A node changed: open handles show it, but for what they write themselves."""
@@ -310,7 +320,7 @@ class Files:
         known = self._files.get(inode)
         if known is not None and (known.unlinked or known.dirty):
             if time.monotonic() - known.lost < LOST_SECONDS:
-                raise Stale(f"inode {inode}")  # the kernel looks the name up again
+                raise Stale(f"inode {inode}")
             return known
         last = self._recent.peek(inode)
         known_content = None
@@ -321,7 +331,7 @@ class Files:
         try:
             opening = await self._workers.foreground(self._load, inode, load, whole, known_content)
         except Stale:
-            self._recent.forget(inode)  # the kernel looks the name up again
+            self._recent.forget(inode)
             raise
         node, content = self._recent.remember(opening.node, began), opening.content
         if content is not None:
@@ -341,6 +351,28 @@ class Files:
         if known is not None and known.handles:
             self._pages.outdate(inode)
         return self._opened(node, content, began)
+
+    async def _ghost(self, last: LastSeen) -> OpenFile | None:
+        """A file that is gone, as it was; None if it is open here with another content."""
+        inode, node, content = last.node.inode, last.node, last.content
+        if node.content is not None and content is None:
+            content = await self._workers.foreground(self._content_of_gone, node.content)
+        if (0 if content is None else content.length) != node.size:
+            return None
+        # No checkpoint from here on. There is one content only: the kernel asks for attributes by
+        # the number, not by the handle.
+        file = self._files.get(inode)
+        if file is None:
+            file = self._ghosts.setdefault(inode, OpenFile(node, content, unlinked=True))
+        else:
+            self.unlinked(inode, elsewhere=True)
+        return file if file.dirty or file.node.content == node.content else None
+
+    def _content_of_gone(self, content: ContentId) -> Content | None:
+        try:
+            return self._lake.contents.get(content)
+        except Damaged:
+            return self._lake.trash.content(content)
 
     def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
         file = self._files[node.inode] = OpenFile(
@@ -503,12 +535,14 @@ class Files:
 
     def _drop(self, file: OpenFile) -> None:
         file.handles -= 1
+        if file.handles > 0:
+            return
         inode = file.node.inode
-        if self._files.get(inode) is not file:
-            if file.handles == 0:
-                self._pages.release(inode)
-        elif file.handles == 0:
-            del self._files[inode]
+        for files in (self._files, self._ghosts):
+            if files.get(inode) is file:
+                del files[inode]
+                return
+        self._pages.release(inode)
 
     def _name(self, file: OpenFile) -> str:
         return file.node.names[0].name if file.node.names else f"inode {file.node.inode}"

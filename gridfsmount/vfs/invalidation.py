@@ -143,6 +143,8 @@ class Invalidation:
             self._files.unlinked(inode, elsewhere=True)
         else:
             self._files.outdated(inode)
+        if change.gone or change.renamed:
+            self._recent.fleeting.lost(inode, now)
         if (change.gone or change.renamed) and now - seen < GRACE_SECONDS:
             self._later.append((now + GRACE_SECONDS, inode))
         else:

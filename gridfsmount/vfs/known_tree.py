@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from gridfsmount.core.model import LATEST_FLAG, SNAPSHOTS, Attributes, Inode, Node
+from gridfsmount.core.model import LATEST_FLAG, SNAPSHOTS, Attributes, Content, Inode, Kind, Node
 from gridfsmount.core.names import LATEST
 from gridfsmount.errors import Conflict, FileSystemError, NotFound, NotPermitted, ReadOnly
 from gridfsmount.reading.folders import FolderAhead
@@ -55,20 +55,33 @@ class KnownTree:
             lake.tree, workers, recent, folders, self.removed, self._listed
         )
 
-    def shown(self, node: Node) -> Attributes:
+    def entry(self, node: Node, content: Content | None = None) -> Attributes:
+        """What the kernel is told of a node with its name, to believe in it for a while.
+
+        `content` is the file's, if that is known.
+        """
+        if node.kind is not Kind.FILE:
+            return self.shown(node)
+        if self.recent.settled(node.inode) is node:
+            self.recent.fleeting.settled(node.inode)
+            return self.shown(node)
+        told = self.recent.fleeting.told(node, content, time.monotonic())
+        return self.shown(node, fleeting=told)
+
+    def shown(self, node: Node, *, fleeting: bool = False) -> Attributes:
         """What `stat` shows of a node that is as the lake has it."""
         if self.recent.settled(node.inode) is node:
             return self.presentation.attributes(node, settled=True)
         file = self.files.find(node.inode)
         if file is not None and file.dirty:
             node = file.shown
-        return self.presentation.attributes(self.recent.shown(node))
+        return self.presentation.attributes(self.recent.shown(node), fleeting=fleeting)
 
     def _listed(self, node: Node) -> Attributes:
         """A node of a page that was read a moment ago: it may have changed here since."""
         node = self.recent.newest(node)
         known = self.recent.peek(node.inode)
-        return self.shown(known if known is not None and known.rev > node.rev else node)
+        return self.entry(known if known is not None and known.rev > node.rev else node)
 
     async def find(self, parent: Inode, name: str) -> Node:
         """The node of a name, as the lake has it now.
@@ -134,6 +147,7 @@ class KnownTree:
     def note_removal(self, node: Node) -> None:
         """A node has lost its last name."""
         self.recent.forget(node.inode)
+        self.recent.fleeting.removed(node)
         self.files.unlinked(node.inode)
         self.removed.note(node)
 

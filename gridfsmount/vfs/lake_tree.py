@@ -6,6 +6,7 @@ what the mount remembers. A change that met another machine's is tried again fro
 
 import logging
 import time
+from functools import partial
 from typing import Final
 
 from gridfsmount.core.model import (
@@ -88,7 +89,9 @@ class LakeTree:
                 return self._known.shown(await self.directories.latest(folder))
         began = time.monotonic()
         try:
-            return self._known.shown(await self._look_up(Name(parent, name)))
+            if self._recent.fleeting.is_fleeting(Name(parent, name), began):
+                return await self._look_up_fleeting(Name(parent, name))
+            return self._known.entry(await self._look_up(Name(parent, name)))
         except NotFound as error:
             known = self._recent.settled(parent) or self._recent.peek(parent)
             if known is not None and self._recent.is_sealed(known.version, began):
@@ -118,10 +121,13 @@ class LakeTree:
             return self._known.shown(await self._recent.get(inode))
         except NotFound:
             file = self._files.find(inode)
-            if file is None:
+            if file is not None:
+                self._files.unlinked(inode, elsewhere=True)
+                return self._presentation.attributes(file.shown)
+            last = await self._recent.fleeting.gone(inode)
+            if last is None:
                 raise
-            self._files.unlinked(inode, elsewhere=True)
-            return self._presentation.attributes(file.shown)
+            return self._presentation.attributes(last.node)
 
     async def read_link(self, inode: Inode) -> str:
         """Target of a symbolic link."""
@@ -143,7 +149,7 @@ class LakeTree:
         self, parent: Inode, name: str, kind: Kind, mode: int, caller: Caller, target: str = ""
     ) -> Attributes:
         """Make a directory, a symbolic link, a FIFO, a socket or an empty file."""
-        return self._known.shown(await self._make(parent, name, kind, mode, caller, target))
+        return self._known.entry(await self._make(parent, name, kind, mode, caller, target))
 
     async def create(
         self,
@@ -165,6 +171,7 @@ class LakeTree:
             if exclusive:
                 raise
             node = await self._known.find(parent, name)
+            self._known.entry(node)
             opened = await self._files.open(
                 node.inode,
                 caller,
@@ -177,7 +184,7 @@ class LakeTree:
         opened = self._files.opened_new(
             node, caller, writable=writable, append=append, mappable=mappable
         )
-        return opened, self._known.shown(node)
+        return opened, self._known.entry(node)
 
     async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
         """Give a file one more name in the same version."""
@@ -201,7 +208,7 @@ class LakeTree:
 
         node = self._known.note_change(await self._known.retry(attempt))
         await self._known.touch(folder)
-        return self._known.shown(node)
+        return self._known.entry(node)
 
     # --- removing and renaming -----------------------------------------------------------------
 
@@ -279,9 +286,14 @@ class LakeTree:
 
     async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
         """Take set-ID bits from a file that `caller` truncates; whether there were any to take."""
-        mode = self._presentation.mode(await self._known.node(inode))
+        if caller.uid == 0:
+            return False
+        try:
+            mode = self._presentation.mode(await self._known.node(inode))
+        except NotFound:
+            return False  # its open will tell
         left = without_set_id(mode)
-        if caller.uid == 0 or left == mode:
+        if left == mode:
             return False
         await self.change(inode, Change(mode=left), caller, None)
         return True
@@ -305,6 +317,15 @@ class LakeTree:
         if name not in found:
             raise NotFound(name.name)
         return self._recent.newest(found[name], began)
+
+    async def _look_up_fleeting(self, name: Name) -> Attributes:
+        """A name that the kernel must not believe in: what it leads to right now."""
+        began = time.monotonic()
+        find = partial(self._lake.openings.find, whole=False)
+        opening = await self._workers.foreground(find, name.parent, name.name)
+        if opening is None:
+            raise NotFound(name.name)
+        return self._known.entry(self._recent.remember(opening.node, began), opening.content)
 
     async def _make(
         self,

@@ -21,8 +21,10 @@ class Presentation:
     squash: tuple[int, int] | None = None
     """Owner and group of everything, whatever the lake knows."""
 
-    def attributes(self, node: Node, *, settled: bool = False) -> Attributes:
-        """What `stat` shows of a node; `settled`: for good."""
+    def attributes(
+        self, node: Node, *, settled: bool = False, fleeting: bool = False
+    ) -> Attributes:
+        """What `stat` shows of a node; `settled`: for good, `fleeting`: for whoever asks now."""
         uid, gid = self.squash or (
             self.uid if node.uid is None else node.uid,
             self.gid if node.gid is None else node.gid,
@@ -41,6 +43,7 @@ class Presentation:
             mtime_ns=node.mtime_ns,
             ctime_ns=node.ctime_ns,
             settled=settled,
+            fleeting=fleeting,
         )
 
     def mode(self, node: Node) -> int:

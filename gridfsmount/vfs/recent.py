@@ -19,6 +19,7 @@ from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnly, Stale
 from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
+from gridfsmount.vfs.fleeting import FleetingFiles
 from gridfsmount.workers import Workers
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class RecentNodes:
 
     def __init__(self, tree: Tree, workers: Workers) -> None:
         """Look nodes up in `tree`."""
+        self.fleeting = FleetingFiles()
         self._tree = tree
         self._workers = workers
         self._known: dict[Inode, tuple[float, Node]] = {}

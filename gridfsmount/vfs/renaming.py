@@ -65,15 +65,16 @@ class Renaming:
             if target is not None and target.inode == node.inode:
                 return
             version = await self._check_move(node, new_folder, new_name, target)
-            try:
-                renamed = await self._workers.foreground(
-                    self._lake.commits.rename, node, old, new, target, version
-                )
-            except AlreadyExists as error:
-                if replace_existing:
-                    raise Conflict(str(error)) from error  # made meanwhile: replace that
-                raise
-            self._note_rename(renamed, target, new)
+            with self._recent.fleeting.removing(target):
+                try:
+                    renamed = await self._workers.foreground(
+                        self._lake.commits.rename, node, old, new, target, version
+                    )
+                except AlreadyExists as error:
+                    if replace_existing:
+                        raise Conflict(str(error)) from error  # made meanwhile: replace that
+                    raise
+                self._note_rename(renamed, old, target, new)
 
         await self._known.retry(attempt)
         await self._known.touch(old_folder, new_folder)
@@ -110,8 +111,9 @@ class Renaming:
         self._recent.forget(node.inode, target.inode)
         self._recent.moved()
 
-    def _note_rename(self, renamed: Node, target: Node | None, new: Name) -> None:
+    def _note_rename(self, renamed: Node, old: Name, target: Node | None, new: Name) -> None:
         self._known.note_change(renamed)
+        self._recent.fleeting.renamed(renamed.inode, old, new)
         if renamed.kind is Kind.DIRECTORY:
             self._recent.moved()
         if target is None:
