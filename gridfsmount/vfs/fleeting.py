@@ -77,6 +77,11 @@ class FleetingFiles:
             self._believed.popitem(last=False)
         return False
 
+    def content(self, node: Node) -> Content | None:
+        """What is known of the content that a file was found with, and still has."""
+        seen = self._seen.get(node.inode)
+        return seen.content if seen is not None and seen.node.content == node.content else None
+
     def settled(self, inode: Inode) -> None:
         """The kernel is about to be told a file's name, to believe in it for good."""
         self._seen.pop(inode, None)

@@ -4,9 +4,9 @@ Every method is one request of the kernel. Rules are checked first, then the sto
 what the mount remembers. A change that met another machine's is tried again from the start.
 """
 
+import contextlib
 import logging
 import time
-from functools import partial
 from typing import Final
 
 from gridfsmount.core.model import (
@@ -25,6 +25,7 @@ from gridfsmount.core.names import LATEST
 from gridfsmount.errors import (
     AlreadyExists,
     CrossVersion,
+    Damaged,
     InvalidArgument,
     IsADirectory,
     NeverFound,
@@ -319,13 +320,16 @@ class LakeTree:
         return self._recent.newest(found[name], began)
 
     async def _look_up_fleeting(self, name: Name) -> Attributes:
-        """A name that the kernel must not believe in: what it leads to right now."""
-        began = time.monotonic()
-        find = partial(self._lake.openings.find, whole=False)
-        opening = await self._workers.foreground(find, name.parent, name.name)
-        if opening is None:
-            raise NotFound(name.name)
-        return self._known.entry(self._recent.remember(opening.node, began), opening.content)
+        """A name that the kernel must not believe in: what it leads to right now.
+
+        A replaced content is nowhere for a moment, on its way to the trash: so it is looked at now.
+        """
+        node = await self._known.find(name.parent, name.name)
+        content = self._recent.fleeting.content(node)
+        if content is None and node.content is not None:
+            with contextlib.suppress(Damaged):  # replaced meanwhile: its open will tell
+                content = await self._workers.foreground(self._lake.contents.get, node.content)
+        return self._known.entry(node, content)
 
     async def _make(
         self,
