@@ -293,15 +293,20 @@ def test_a_checkpoint_that_is_saved_over_and_over_is_always_whole_for_its_reader
             )
             for each in (path, there)
         ]
-        for reader in readers:
-            assert reader.stdout is not None
-            reader.stdout.readline()
-        for number in range(1, 15):
-            save(path, number, 300_000 + 123_456 * (number % 5))
-        for reader in readers:
-            seen, _ = reader.communicate(timeout=60)
-            assert reader.returncode == 0
-            assert int(seen) > 1
+        try:
+            for reader in readers:
+                assert reader.stdout is not None
+                reader.stdout.readline()
+            for number in range(1, 15):
+                save(path, number, 300_000 + 123_456 * (number % 5))
+            for reader in readers:
+                seen, _ = reader.communicate(timeout=60)
+                assert reader.returncode == 0
+                assert int(seen) > 1
+        finally:
+            for reader in readers:
+                reader.kill()
+                reader.wait()
         assert_healthy_log(other)
     assert [each.name for each in version.iterdir()] == ["model.pt"]
 

@@ -216,6 +216,73 @@ def test_a_name_that_is_replaced_all_the_time_is_never_missing_elsewhere(
     assert failures == []
 
 
+@pytest.mark.parametrize("readers", ["here", "there"])
+def test_a_file_that_is_replaced_all_the_time_can_be_opened_and_is_never_of_the_past(
+    here: Path, there: Path, readers: str
+) -> None:
+    (here / "file").write_bytes(b"0")
+    path = (here if readers == "here" else there) / "file"
+    done = threading.Event()
+    failures: list[object] = []
+    closed = 0
+
+    def look() -> None:
+        while not done.is_set():
+            at_least = closed
+            try:
+                with path.open("rb") as file:
+                    found = file.read()
+                    size = os.fstat(file.fileno()).st_size
+                path.stat()
+            except OSError as error:
+                failures.append(error)
+            else:
+                if int(found) < at_least or size != len(found):
+                    failures.append((found, size, at_least))
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for each in lookers:
+        each.start()
+    try:
+        for number in range(1, 61):
+            (here / "next").write_bytes(b"%d" % number)
+            (here / "next").replace(here / "file")
+            closed = number
+    finally:
+        done.set()
+        for each in lookers:
+            each.join()
+    assert failures == []
+
+
+def test_what_is_opened_as_it_is_replaced_can_be_written_and_goes_with_its_name(
+    here: Path, there: Path
+) -> None:
+    done = threading.Event()
+    failures: list[OSError] = []
+    (here / "file").write_bytes(b"replaced")
+
+    def write() -> None:
+        while not done.is_set():
+            try:
+                with (there / "file").open("ab") as file:
+                    file.write(b"appended ")
+            except OSError as error:
+                failures.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(30):
+            (here / "next").write_bytes(b"replaced ")
+            (here / "next").replace(here / "file")
+    finally:
+        done.set()
+        writer.join()
+    assert failures == []
+    assert set((here / "file").read_bytes().split()[1:]) <= {b"appended"}
+
+
 def test_changes_elsewhere_hold_up_nobody_who_reads_writes_and_maps_the_file(
     here: Path, there: Path
 ) -> None:

@@ -48,6 +48,17 @@ def test_the_files_document_is_kept_until_then(store: Lake, garden: Garden, vers
     assert document["name"].endswith("a")
 
 
+def test_what_was_known_of_a_content_is_known_until_then(
+    store: Lake, garden: Garden, version: Node
+) -> None:
+    node = garden.file(version, "a", DATA)
+    assert node.content is not None
+    before = store.contents.get(node.content)
+    assert store.trash.content(node.content) is None
+    store.commits.unlink(node, node.names[0])
+    assert store.trash.content(node.content) == before
+
+
 def test_what_was_hidden_is_in_the_trash_even_if_a_crash_lost_its_entry(
     store: Lake, garden: Garden, version: Node
 ) -> None:
