@@ -111,8 +111,11 @@ def sweep(
     with _Census() as census:
         for number, name in enumerate(snapshots, 1):
             tell(f"reading what snapshots name, {number:,} of {len(snapshots):,}")
-            with closing(Manifest(check_manifest(vault, name, folder), name)) as manifest:
+            path = check_manifest(vault, name, folder)
+            with closing(Manifest(path, name)) as manifest:
                 census.name(manifest.blobs())
+            if path.is_relative_to(folder):  # a copy; hundreds would fill the disk
+                path.unlink()
         tell("looking for blobs that none names")
         census.add(vault.blobs())
         swept = Swept()

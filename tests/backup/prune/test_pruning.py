@@ -323,6 +323,31 @@ def test_what_was_pinned_a_moment_before_is_not_removed(
     assert blobs(vault) == {digest(b"a")}
 
 
+class Remote(DirectoryVault):
+    """A vault whose manifests are copied before they are read."""
+
+    most = 0
+
+    def manifest(self, snapshot: str, into: Path) -> Path:
+        """A copy."""
+        copy = into / f"{snapshot}.sqlite"
+        shutil.copyfile(super().manifest(snapshot, into), copy)
+        self.most = max(self.most, len(list(into.iterdir())))
+        return copy
+
+
+def test_copies_of_manifests_do_not_pile_up(
+    vault: DirectoryVault, publish: Publish, tmp_path: Path
+) -> None:
+    for name in DAYS:
+        publish(name, {"a": name.encode()})
+    remote = Remote(tmp_path / "vault")
+    assert pruned(remote, Policy(last=8), grace=0).removed == [DAYS[1], DAYS[0]]
+    assert blobs(vault) == {digest(name.encode()) for name in DAYS[2:]}
+    assert remote.most <= 2, "the newest, which is looked at first, and the one that is read"
+    assert_whole(vault, tmp_path)
+
+
 # --- crashes ----------------------------------------------------------------------------------
 
 
