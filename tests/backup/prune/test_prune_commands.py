@@ -176,10 +176,11 @@ def test_a_vault_of_another_lake_is_not_pruned(
 
 
 def test_a_lake_that_is_gone_keeps_no_vault_from_being_pruned(
-    place: str, vault: DirectoryVault
+    place: str, vault: DirectoryVault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri = "mongodb://user:secret@127.0.0.1:1/lake?serverSelectionTimeoutMS=10"
-    done = run("prune", "--uri", uri, "--deadline", "1", "--vault", place, "--keep-last", "1")
+    monkeypatch.setattr("gridfsmount.store.connection.CONNECT_DEADLINE", 0.1)
+    uri = "mongodb://user:secret@127.0.0.1:1/lake"
+    done = run("prune", "--uri", uri, "--vault", place, "--keep-last", "1")
     assert done.exit_code == 0
     assert "`status` will not know of this run" in done.stderr
     assert "secret" not in done.output

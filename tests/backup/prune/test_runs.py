@@ -109,10 +109,15 @@ def test_a_vault_that_is_not_there_fails_in_the_place_of_its_last_run(lake_uri: 
 
 
 def test_a_lake_that_is_gone_or_not_to_be_written_hides_no_error(
-    mongod: Mongod, lake_uri: str, capsys: pytest.CaptureFixture[str]
+    mongod: Mongod,
+    lake_uri: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with lake_for_notes(NOWHERE, "mongodb://127.0.0.1:1/x?serverSelectionTimeoutMS=10") as lake:
-        assert lake is None
+    with monkeypatch.context() as patch:
+        patch.setattr("gridfsmount.store.connection.CONNECT_DEADLINE", 0.1)
+        with lake_for_notes(NOWHERE, "mongodb://127.0.0.1:1/lake") as lake:
+            assert lake is None
     with lake_for_notes(NOWHERE, mongod.uri_for("never_made")) as lake:
         assert lake is None
     with opened(lake_uri) as lake:
