@@ -11,7 +11,9 @@ import pytest
 TESTS: Final = Path(__file__).parents[1]
 DOCUMENT: Final = TESTS.parent / "docs" / "semantics.md"
 
-PROMISE: Final = re.compile(r"^- \*\*(S-[A-Z]+(?:-[A-Z]+)?-\d+)\*\* (.+?)<sub>`([^`]+)`</sub>$", re.M | re.S)
+PROMISE: Final = re.compile(
+    r"^- \*\*(S-[A-Z]+(?:-[A-Z]+)?-\d+)\*\* (.+?)<sub>`([^`]+)`</sub>$", re.M | re.S
+)
 """The name of a promise, its words, and its test as `file::function` below `tests/`."""
 
 
