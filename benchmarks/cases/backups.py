@@ -37,7 +37,7 @@ class BackupBase(CaseBase):
         lake = f"{LAKES}_{type(self).__name__.lower()}"
         self._rig.drop(lake)  # what an earlier attempt left
         uri = self._rig.uri(lake)
-        _run("put", "--quiet", f"{self._source}/", f"{VERSION}/", "--uri", uri)
+        run("put", "--quiet", f"{self._source}/", f"{VERSION}/", "--uri", uri)
         self._rig.settle()
         return lake
 
@@ -61,7 +61,7 @@ class BackupBase(CaseBase):
 
     def _init(self) -> None:
         self._clear()
-        _run("backup", "init", "--vault", self._vault, "--uri", self._rig.uri(self._lake))
+        run("backup", "init", "--vault", self._vault, "--uri", self._rig.uri(self._lake))
 
     def _create(self) -> Measurement:
         return run_measured(
@@ -190,6 +190,7 @@ def cases(rig: Rig, material: Material) -> Iterator[Case]:
         yield case(rig, material)
 
 
-def _run(*arguments: str | Path) -> None:
+def run(*arguments: str | Path) -> None:
+    """Run `gridfsmount ARGUMENTS` to its end, unmeasured."""
     command = [sys.executable, "-m", "gridfsmount", *map(str, arguments)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
