@@ -11,7 +11,9 @@ from gridfsmount.addresses import redact
 from gridfsmount.cli.bars import file_bar, file_count
 from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
-from gridfsmount.cli.parameters import Rate, jobs_option
+from gridfsmount.cli.parameters import DEFAULT_JOBS, Rate, jobs_option
+from gridfsmount.cli.runs import noted
+from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
 from gridfsmount.cli.wording import counted, printable, sized
@@ -34,7 +36,7 @@ AGAIN: Final = "what was copied so far stays: run the same command again to go o
 @vault_option
 @lake_options
 @click.option("--limit", type=Rate(), help="Bytes a second at most, as in 100MiB/s.")
-@jobs_option("Batches and large contents at once.")
+@jobs_option("Batches and large contents at once.", default=None)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @says_errors()
 def create(
@@ -42,7 +44,7 @@ def create(
     vaults: tuple[str, ...],
     choice: LakeChoice,
     limit: int | None,
-    jobs: int,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Make a snapshot of a lake in its vaults, one vault after the other.
@@ -50,11 +52,13 @@ def create(
     It shows the lake at one moment, whatever is written meanwhile; of a standalone server, which
     has no such moments, it shows what was there while it was read. Only what a vault does not have
     is copied, and all of that is verified on the way. Interrupted, the next one goes on where it
-    stopped. The exit code is 0 when all is well, 1 when something was skipped or a vault failed.
+    stopped. Options may be in the config file instead, below [backup]. The exit code is 0 when all
+    is well, 1 when something was skipped or a vault failed.
     """
     from gridfsmount.backup.creating import Options
     from gridfsmount.mount.runtime import tune_runtime
 
+    settings = read_settings(choice.config).backup
     chosen = choose_vaults(choice.config, vaults)
     outcomes: list[dict[str, Any]] = []
     with (
@@ -62,7 +66,11 @@ def create(
         interruptible(),
     ):
         tune_runtime()
-        options = Options(by=who(), jobs=jobs, limit=limit)
+        options = Options(
+            by=who(),
+            jobs=jobs or settings.jobs or DEFAULT_JOBS,
+            limit=limit or settings.limit,
+        )
         for each in chosen:
             try:
                 outcomes.append(_create(lake, each, options, as_json=as_json))
@@ -79,11 +87,15 @@ def _create(
     lake: "Lake", choice: VaultChoice, options: "Options", *, as_json: bool
 ) -> dict[str, Any]:
     """Make a snapshot in one vault; a failure is said, and told."""
+    from gridfsmount.store.runs import CREATE
+
     begun = False
     try:
-        with opened(choice) as vault:
+        with noted(lake, CREATE, choice) as outcome, opened(choice) as vault:
+            outcome.vault_id = vault.header.id
             begun = True
             done = _run(lake, vault, options)
+            outcome.good, outcome.text = _is_good(done), _sentence(done)
     except LakeError as error:
         reason = redact(printable(str(error)))
         click.echo(f"gridfsmount: {choice.name}: no snapshot was made: {reason}", err=True)
@@ -94,7 +106,7 @@ def _create(
         _tell(choice.name, done)
     return {
         "vault": choice.name,
-        "good": not done.summary.skipped and not done.lost,
+        "good": _is_good(done),
         "snapshot": done.snapshot,
         **asdict(done.summary),
         "remarks": done.remarks,
@@ -112,13 +124,25 @@ def _run(lake: "Lake", vault: "Vault", options: "Options") -> "Created":
         return creation.publish()
 
 
+def _is_good(done: "Created") -> bool:
+    return not done.summary.skipped and not done.lost
+
+
+def _sentence(done: "Created") -> str:
+    told = done.summary
+    parts = [
+        f"snapshot {done.snapshot}: {counted(told.files, 'file')}, {sized(told.bytes)}",
+        f"{counted(told.new_blobs, 'content')} of {sized(told.new_bytes)} new",
+        f"{told.seconds:.1f} s",
+    ]
+    if told.skipped:
+        parts.append(f"{len(told.skipped):,} skipped")
+    return "; ".join(parts)
+
+
 def _tell(name: str, done: "Created") -> None:
     told = done.summary
-    new = f"{counted(told.new_blobs, 'content')} of {sized(told.new_bytes)} new"
-    click.echo(
-        f"{name}: snapshot {done.snapshot}: {counted(told.files, 'file')}, {sized(told.bytes)}; "
-        f"{new}; {told.seconds:.1f} s"
-    )
+    click.echo(f"{name}: {_sentence(done)}")
     for each in done.remarks[:SHOWN]:
         click.echo(f"  {redact(printable(each))}", err=True)
     for each in told.skipped[:SHOWN]:

@@ -4,20 +4,20 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gridfsmount.addresses import read_config
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.parameters import Duration, Percent, jobs_option
+from gridfsmount.cli.runs import lake_for_notes, noted
+from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
 from gridfsmount.cli.wording import counted, printable, sized
-from gridfsmount.errors import ConfigError, FileSystemError, NotFound, StartupError
+from gridfsmount.errors import ConfigError, LakeError, NotFound, StartupError
 from gridfsmount.who import who
 
 if TYPE_CHECKING:
@@ -71,67 +71,64 @@ def verify(
     """
     from gridfsmount.backup.verifying import Wanted
 
-    settings = read_config(choice.config).get("verify", {})
+    settings = read_settings(choice.config).verify
     wanted = Wanted(
-        sample=_setting(settings, "sample", Percent()) or 1.0 if sample is None else sample,
-        seconds=_setting(settings, "max_duration", Duration())
-        if max_duration is None
-        else max_duration,
+        sample=sample or settings.sample or 1.0,
+        seconds=settings.max_duration if max_duration is None else max_duration,
         jobs=jobs,
     )
-    report = _Report()
-    with ExitStack() as stack:
-        chosen = choose_vaults(choice.config, vaults)
-        lake = None
-        if repair:
-            lake = stack.enter_context(
-                open_lake_for_command(choice, uri, place=PLACE, existing=True, read_only=True)
-            )
-        try:
-            for each in chosen:
-                with opened(each) as vault:
-                    report.verify(each, vault, snapshots, wanted, lake)
-        except FileSystemError as error:
-            raise StartupError(f"not all was verified: {printable(str(error))}") from error
-    report.check_names(snapshots)
+    chosen = choose_vaults(choice.config, vaults)
+    report = _Report(snapshots, wanted)
+    opening = (
+        open_lake_for_command(choice, uri, place=PLACE, existing=True, read_only=True)
+        if repair
+        else lake_for_notes(choice, uri)
+    )
+    with opening as lake:
+        for each in chosen:
+            report.verify(each, lake, repair=repair)
     report.print(as_json=as_json)
+    report.check_complete()
     if report.faulty:
         sys.exit(FAULTY)
-
-
-def _setting(settings: dict[str, Any], name: str, kind: click.ParamType[float]) -> float | None:
-    """A value of the config file, as its option takes it."""
-    if name not in settings:
-        return None
-    try:
-        return float(kind.convert(settings[name], None, None))
-    except click.UsageError as error:
-        raise ConfigError(f"[verify] {name}: {error.format_message()}") from error
 
 
 class _Report:
     """What was found in all of the vaults."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str], wanted: "Wanted") -> None:
+        self._names = names
+        self._wanted = wanted
         self._vaults: list[tuple[str, Verified, float]] = []
         self._known: set[str] = set()
+        self._missing = ""
+        self._failures: list[str] = []
 
     @property
     def faulty(self) -> bool:
         """Whether anything was found."""
         return any(done.found for _, done, _ in self._vaults)
 
-    def verify(
-        self,
-        choice: VaultChoice,
-        vault: "Vault",
-        names: Sequence[str],
-        wanted: "Wanted",
-        lake: "Lake | None",
-    ) -> None:
-        """Verify one vault, or some of its snapshots."""
-        from dataclasses import replace
+    def verify(self, choice: VaultChoice, lake: "Lake | None", *, repair: bool) -> None:
+        """Verify one vault, or some of its snapshots; one that fails does not stop the others."""
+        from gridfsmount.store.runs import VERIFY
 
+        try:
+            with noted(lake, VERIFY, choice) as outcome, opened(choice) as vault:
+                outcome.vault_id = vault.header.id
+                began = time.monotonic()
+                done = self._verify(choice, vault, lake if repair else None)
+                if done is None:
+                    return
+                seconds = time.monotonic() - began
+                self._vaults.append((choice.name, done, seconds))
+                outcome.good, outcome.text = not done.found, _sentence(done, seconds)
+        except LakeError as error:
+            self._failures.append(f"{choice.name}: not all was verified: {error}")
+
+    def _verify(
+        self, choice: VaultChoice, vault: "Vault", lake: "Lake | None"
+    ) -> "Verified | None":
         from gridfsmount.backup.verifying import Verifier
 
         if lake is not None and lake.id != vault.header.lake:
@@ -139,23 +136,22 @@ class _Report:
                 f"{choice.name} is the vault of another lake ({vault.header.lake}): --repair "
                 "needs the address of that one"
             )
-        began = time.monotonic()
-        if names:
-            wanted = replace(wanted, snapshots=self._choose(vault, names))
+        wanted = self._wanted
+        if self._names:
+            wanted = replace(wanted, snapshots=self._choose(vault))
             if not wanted.snapshots:
-                return
+                return None
         with Verifier(vault, wanted, who(), lake) as verifier:
             planned = verifier.survey()
             with file_bar(lambda: planned, "verify") as progress:
                 verifier.read(progress)
-            done = verifier.finish()
-        self._vaults.append((choice.name, done, time.monotonic() - began))
+            return verifier.finish()
 
-    def _choose(self, vault: "Vault", names: Sequence[str]) -> tuple[str, ...]:
+    def _choose(self, vault: "Vault") -> tuple[str, ...]:
         from gridfsmount.vaults.choosing import choose_snapshot
 
         chosen = set()
-        for each in names:
+        for each in self._names:
             try:
                 chosen.add(choose_snapshot(vault, each))
             except NotFound as error:
@@ -164,14 +160,15 @@ class _Report:
                 self._known.add(each)
         return tuple(sorted(chosen))
 
-    def check_names(self, names: Sequence[str]) -> None:
-        """Refuse names that no vault knows.
+    def check_complete(self) -> None:
+        """Make sure that all that was wanted was verified.
 
         Raises:
-            StartupError: there is one.
+            StartupError: a vault failed, or no vault knows a name that was given.
         """
-        if set(names) - self._known:
-            raise StartupError(self._missing)
+        missing = [self._missing] if set(self._names) - self._known and self._missing else []
+        if self._failures or missing:
+            raise StartupError("; ".join(map(printable, [*self._failures, *missing])))
 
     def print(self, *, as_json: bool) -> None:
         """Say it all."""
@@ -186,7 +183,7 @@ class _Report:
 
     def _as_json(self) -> dict[str, Any]:
         return {
-            "clean": not self.faulty,
+            "clean": not self.faulty and not self._failures,
             "vaults": [
                 {"vault": name, "seconds": round(seconds, 3), **asdict(done)}
                 for name, done, seconds in self._vaults

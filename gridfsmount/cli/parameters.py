@@ -30,6 +30,9 @@ MAX_ID: Final = (1 << 32) - 2
 """The largest user or group: the number after it stands for none."""
 
 
+DEFAULT_JOBS: Final = 4
+
+
 class Size(click.ParamType[int]):
     """A number of bytes, as in 255KiB or 4M; units are powers of 1024."""
 
@@ -177,8 +180,16 @@ class Owner(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
-def jobs_option(what: str) -> Callable[[F], F]:
-    """How much goes on at once; `what` says of what, in the help."""
+def jobs_option(what: str, *, default: int | None = DEFAULT_JOBS) -> Callable[[F], F]:
+    """How much goes on at once; `what` says of what, in the help.
+
+    Without a `default`, the command finds it itself: in the config file, else DEFAULT_JOBS.
+    """
     return click.option(
-        "-j", "--jobs", type=click.IntRange(1, MAX_JOBS), default=4, show_default=True, help=what
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, MAX_JOBS),
+        default=default,
+        show_default=str(DEFAULT_JOBS),
+        help=what,
     )
