@@ -114,7 +114,9 @@ class _Report:
         from gridfsmount.store.runs import VERIFY
 
         try:
-            with noted(lake, VERIFY, choice) as outcome, opened(choice) as vault:
+            # A part of a vault says nothing of the rest.
+            notes = None if self._names else lake
+            with noted(notes, VERIFY, choice) as outcome, opened(choice) as vault:
                 outcome.vault_id = vault.header.id
                 began = time.monotonic()
                 done = self._verify(choice, vault, lake if repair else None)
