@@ -195,12 +195,6 @@ class Trash:
             found = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"_id": 1})
         return found is not None
 
-    def content(self, content: ContentId) -> Content | None:
-        """What is known of a content that is here and hidden from drivers, if it is."""
-        with self._seam.operation(f"look for content {content} in the trash"):
-            entry = self._trash.find_one({"_id": {"$eq": content_key(content)}}, {"file": 1})
-        return None if entry is None or not entry.get("file") else decode_content(entry["file"])
-
     def keep(self, content: ContentId) -> None:
         """Make sure of a content that a new node shows, once that node is there for good.
 

@@ -372,7 +372,8 @@ class Files:
         try:
             return self._lake.contents.get(content)
         except Damaged:
-            return self._lake.trash.content(content)
+            found, _ = self._lake.trash.find([content])
+            return found[0] if found else None
 
     def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
         file = self._files[node.inode] = OpenFile(

@@ -54,9 +54,9 @@ def test_what_was_known_of_a_content_is_known_until_then(
     node = garden.file(version, "a", DATA)
     assert node.content is not None
     before = store.contents.get(node.content)
-    assert store.trash.content(node.content) is None
+    assert store.trash.find([node.content]) == ([], False)
     store.commits.unlink(node, node.names[0])
-    assert store.trash.content(node.content) == before
+    assert store.trash.find([node.content]) == ([before], False)
 
 
 def test_what_was_hidden_is_in_the_trash_even_if_a_crash_lost_its_entry(
