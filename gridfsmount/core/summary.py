@@ -63,8 +63,10 @@ def decode_summary(data: bytes, where: str) -> Summary:
     try:
         document: dict[str, Any] = json.loads(data)
         known = {each.name: document[each.name] for each in fields(Summary)}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{where} is no summary of a snapshot: {error!r}") from error
+    if not isinstance(known["skipped"], list):
+        raise Damaged(f"{where}: skipped is {known['skipped']!r}")
     known["skipped"] = tuple(str(each) for each in known["skipped"])
     for each in fields(Summary):
         value = known[each.name]

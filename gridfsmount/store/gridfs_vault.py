@@ -14,13 +14,12 @@ import hashlib
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import bson
-from pymongo.client_session import ClientSession
 
 from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.summary import Summary, decode_summary, encode_summary
@@ -335,27 +334,16 @@ class GridFSVault:
             self._files.put(_part(snapshot, MANIFEST), _pieces(manifest), check)
             try:
                 self._files.put(
-                    name, [encode_summary(summary)], lambda _sha256, _size: None, self._publish
+                    name, [encode_summary(summary)], lambda _sha256, _size: None, self._fence_now
                 )
             except AlreadyExists as error:
                 raise AlreadyExists(taken) from error
 
-    def _publish(self, appear: Callable[[ClientSession | None], None]) -> None:
-        """Let the summary appear if the lease, when there is one, is still held at that moment."""
-        lease = self._lease
-        with self._seam.operation("publish"):
-            if lease is None or not self._connection.deployment.transactions:
-                if lease is not None:
-                    lease.touch(None)
-                appear(None)
-                return
-
-            def both(session: ClientSession) -> None:
-                lease.touch(session)
-                appear(session)
-
-            with self._connection.client.start_session() as session:
-                session.with_transaction(both)
+    def _fence_now(self) -> None:
+        # No transaction with the lease in it: one of a process that died holds the lease for a
+        # minute. It cannot be taken over sooner than that either, and what follows is over by then.
+        if self._lease is not None:
+            self._lease.renew_now()
 
     def remove_snapshot(self, snapshot: str) -> None:
         """Make one disappear."""

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import bson
 from bson import Int64
-from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, Bytes
@@ -143,7 +142,7 @@ class VaultFiles:
         name: str,
         pieces: Iterable[Bytes],
         check: Callable[[str, int], None],
-        publish: Callable[[Callable[[ClientSession | None], None]], None] | None = None,
+        fence: Callable[[], None] | None = None,
         *,
         leased: bool = True,
     ) -> None:
@@ -153,33 +152,27 @@ class VaultFiles:
             name: of the file.
             pieces: its bytes.
             check: is given their SHA-256 in hex, and their number; what it raises ends this.
-            publish: is given what makes the file appear, to be called at the end.
+            fence: is called right before the file appears, which takes half a deadline at most;
+                what it raises ends this.
             leased: whether whoever calls holds the lease.
 
         Raises:
-            AlreadyExists: if there is a `publish`, and a file of the name.
+            AlreadyExists: if there is a `fence`, and a file of the name.
         """
         key = bson.ObjectId()
         with self._unfinished([key], leased=leased):
             document = self._upload(name, key, pieces, check)
-
-            def appear(session: ClientSession | None) -> None:
+            if fence is not None:
+                fence()
+            with self._seam.operation(f"publish {name}", factor=0.5):
                 try:
-                    self._files.insert_one(document, session=session)
-                except DuplicateKeyError as error:
-                    if self._files.find_one({"_id": key}, {"_id": 1}) is None:
-                        raise AlreadyExists(f"there is a file {name} already") from error
-
-            try:
-                if publish is not None:
-                    publish(appear)
+                    self._files.insert_one(document)
                     return
-                with self._seam.operation(f"publish {name}"):
-                    appear(None)
-            except AlreadyExists:
-                self._erase_unnamed([key])
-                if publish is not None:
-                    raise
+                except DuplicateKeyError:
+                    log.debug("%s is there already", name)
+            # By somebody else; or by this call, whose answer was lost.
+            if self._erase_unnamed([key]) and fence is not None:
+                raise AlreadyExists(f"there is a file {name} already")
 
     def _upload(
         self,
@@ -306,7 +299,8 @@ class VaultFiles:
             self._erase_unnamed(each["files"])
             self._end(each["_id"])
 
-    def _erase_unnamed(self, keys: Sequence[Any]) -> None:
+    def _erase_unnamed(self, keys: Sequence[Any]) -> bool:
+        """Remove the chunks of those files that have no name; returns whether there are any."""
         with self._seam.operation("look which files have a name"):
             named = {each["_id"] for each in self._files.find({"_id": {"$in": keys}}, {"_id": 1})}
         gone = [each for each in keys if each not in named]
@@ -316,6 +310,7 @@ class VaultFiles:
                 lambda: self._chunks.delete_many({"files_id": {"$in": gone}}),
                 factor=20,
             )
+        return bool(gone)
 
 
 def _decode(document: Document) -> File:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from pymongo import ReturnDocument
-from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
 from gridfsmount.errors import FileSystemError, InUse
@@ -94,30 +93,24 @@ class VaultLease:
         Raises:
             InUse: somebody else has it, or the vault is gone.
         """
-        asked = time.monotonic()
-        if asked < self._sure_until:
-            return
-        with self._seam.operation(f"{self._address}: renew the lease"):
-            self.touch(None)
-        self._sure_until = asked + self._dead_seconds / 2
+        if time.monotonic() >= self._sure_until:
+            self.renew_now()
 
-    def touch(self, session: ClientSession | None) -> None:
-        """Renew it, in a transaction too: what else is done there is so done by its holder."""
-        found = self._vault.update_one(
-            {"_id": _LEASE, "token": self._token},
-            {"$currentDate": {"beat": True}},
-            session=session,
-        )
+    def renew_now(self) -> None:
+        """The same, by the server: nobody else has it for a minute from now on."""
+        asked = time.monotonic()
+        with self._seam.operation(f"{self._address}: renew the lease"):
+            found = self._vault.update_one(
+                {"_id": _LEASE, "token": self._token}, {"$currentDate": {"beat": True}}
+            )
         if found.matched_count == 0:
             raise InUse(f"{self._address}: the lease is lost: this process was silent for too long")
+        self._sure_until = asked + self._dead_seconds / 2
 
     def _renew_quietly(self) -> None:
         # An outage only postpones it; what is lost is told to whoever changes something.
-        asked = time.monotonic()
         with contextlib.suppress(FileSystemError):
-            with self._seam.operation("renew the lease"):
-                self.touch(None)
-            self._sure_until = asked + self._dead_seconds / 2
+            self.renew_now()
 
 
 def _machine() -> str:
