@@ -106,10 +106,10 @@ class Place:
             yield place
         finally:
             # What cannot go now goes when somebody takes the lease.
-            if place.is_dir():
-                shutil.rmtree(place, ignore_errors=True)
-            else:
-                with suppress(OSError):
+            with suppress(OSError):
+                if place.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
                     place.unlink(missing_ok=True)
 
 

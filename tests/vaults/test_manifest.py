@@ -154,6 +154,7 @@ def test_nodes_and_contents_come_out_as_they_went_in(
         manifest.close()
 
 
+@settings(max_examples=40)
 @given(st.sets(names, max_size=30), st.integers(1, 7))
 def test_pages_are_the_names_in_the_order_of_their_bytes(entries: set[str], limit: int) -> None:
     with TemporaryDirectory() as top:
