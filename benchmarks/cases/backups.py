@@ -83,7 +83,7 @@ class BackupLarge(BackupBase):
     name = "first backup, large files"
     against = "cp or driver"
     unit = "MiB"
-    target = 0.6
+    target: float = 0.6
 
     @property
     def amount(self) -> float:
@@ -106,12 +106,14 @@ class BackupLarge(BackupBase):
             subprocess.run(["cp", *self._files, self._copies], check=True)
             subprocess.run(["sync", "-f", self._copies], check=True)
         self._clear()
-        with self._rig.driver(self._lake) as driver, Stopwatch() as reading:
+        with self._rig.driver(self._lake) as client, Stopwatch() as reading:
             for path in self._files:
-                found = driver.bucket.open_download_stream_by_name(f"{VERSION}/{path.name}")
+                found = client.bucket.open_download_stream_by_name(f"{VERSION}/{path.name}")
                 while found.read(8 * MIB):
                     pass
-        return max(copying.result, reading.result, key=lambda each: each.seconds)
+        # The target is a part of cp's speed, but all of the driver's.
+        driver = Measurement(reading.result.seconds * self.target)
+        return max(copying.result, driver, key=lambda each: each.seconds)
 
 
 class BackupSmall(BackupBase):
