@@ -6,9 +6,11 @@ What a content lacks is found out on the way: its SHA-256, and whether it can be
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from xxhash import xxh3_64_digest
 
@@ -31,6 +33,9 @@ BATCH_BYTES: Final = 32 << 20
 
 BATCH: Final = 1000
 """Contents of one."""
+
+QUEUED: Final = 2
+"""Tasks for each thread, under way or waiting."""
 
 AHEAD: Final = 2
 """Queries under way for one large content."""
@@ -199,6 +204,66 @@ class Copier:
             )
             for each in done
         ]
+
+
+class Lanes:
+    """Threads that copy; what they copied is taken in by the thread that adds tasks."""
+
+    def __init__(
+        self, copier: Copier, jobs: int, take_in: Callable[[Sequence[Copied]], None]
+    ) -> None:
+        """Copy with `jobs` threads, and tell `take_in` in the order of tasks."""
+        self._copier = copier
+        self._take_in = take_in
+        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="backup")
+        self._most = QUEUED * jobs
+        self._flights: deque[tuple[Future[list[Copied]], list[Backed]]] = deque()
+        self._group: list[Backed] = []
+        self._size = 0
+        self.coming: set[bytes] = set()
+        """Blobs on their way to the vault."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for what is under way; what has not begun is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def add(self, backed: Backed) -> None:
+        """Copy a content, soon."""
+        content = backed.content
+        if content.sha256 is not None:
+            self.coming.add(content.sha256)
+        if content.length > SMALL_BYTES:
+            self._submit([backed])
+            return
+        if self._size + content.length > BATCH_BYTES or len(self._group) == BATCH:
+            self._flush()
+        self._group.append(backed)
+        self._size += content.length
+
+    def drain(self) -> None:
+        """Wait until all that was added is copied."""
+        self._flush()
+        while self._flights:
+            self._land()
+
+    def _flush(self) -> None:
+        group, self._group, self._size = self._group, [], 0
+        if group:
+            self._submit(group)
+
+    def _submit(self, task: list[Backed]) -> None:
+        while len(self._flights) >= self._most or (self._flights and self._flights[0][0].done()):
+            self._land()
+        self._flights.append((self._pool.submit(self._copier.copy, task), task))
+
+    def _land(self) -> None:
+        flight, task = self._flights.popleft()
+        self._take_in(flight.result())
+        self.coming -= {each.content.sha256 for each in task if each.content.sha256}
 
 
 def _groups(task: Iterable[Backed]) -> Iterator[list[Backed]]:

@@ -16,24 +16,14 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from gridfsmount import __version__
-from gridfsmount.backup.copying import (
-    BATCH,
-    BATCH_BYTES,
-    SMALL_BYTES,
-    Advance,
-    Copied,
-    Copier,
-    Halted,
-)
+from gridfsmount.backup.copying import Advance, Copied, Copier, Halted, Lanes
 from gridfsmount.backup.finding import Previous, find, with_hash
 from gridfsmount.backup.pacing import Pace
 from gridfsmount.core.model import SNAPSHOTS, Content, Inode, Kind, Node
@@ -46,9 +36,6 @@ from gridfsmount.store.processes import BACKUP, BEAT_SECONDS
 from gridfsmount.vaults.manifest import Backed, Manifest, ManifestWriter
 
 log = logging.getLogger(__name__)
-
-QUEUED: Final = 2
-"""Tasks for each thread, under way or waiting."""
 
 TOLD: Final = 10_000
 """Sentences about what was skipped; the rest is counted."""
@@ -183,7 +170,7 @@ class Creation:
         """See to it that the vault has every content that the tree shows."""
         pace = Pace(self._options.limit, self._beat.stop)
         copier = Copier(self._lake, self._vault, self._claim, pace, self._beat.stop, advance)
-        with _Lanes(copier, self._options.jobs, self._take_in) as lanes:
+        with Lanes(copier, self._options.jobs, self._take_in) as lanes:
             try:
                 self._copy_all(lanes, advance)
                 lanes.drain()
@@ -196,7 +183,7 @@ class Creation:
                 self._beat.stop.set()
                 raise
 
-    def _copy_all(self, lanes: "_Lanes", advance: Advance) -> None:
+    def _copy_all(self, lanes: "Lanes", advance: Advance) -> None:
         for batch in self._writer.contents():
             self._beat.check()
             found = self._find(batch)
@@ -248,7 +235,7 @@ class Creation:
             and bool(self._vault.present([kept.sha256]))
         )
 
-    def _copy_missing(self, lanes: "_Lanes") -> None:
+    def _copy_missing(self, lanes: "Lanes") -> None:
         last = 0
         while rows := self._writer.query(
             "SELECT id, sha256 FROM content WHERE sha256 IS NOT NULL AND id > ?"
@@ -398,63 +385,6 @@ def _told(manifest: Manifest, reasons: dict[int, str]) -> Iterator[tuple[str, st
             yield manifest.path(Inode(inode)), why
     if len(reasons) > TOLD:
         yield "and", f"{len(reasons) - TOLD:,} more"
-
-
-class _Lanes:
-    """Threads that copy; what they copied is taken in by the thread that adds tasks."""
-
-    def __init__(
-        self, copier: Copier, jobs: int, take_in: Callable[[Sequence[Copied]], None]
-    ) -> None:
-        self._copier = copier
-        self._take_in = take_in
-        self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="backup")
-        self._most = QUEUED * jobs
-        self._flights: deque[tuple[Future[list[Copied]], list[Backed]]] = deque()
-        self._group: list[Backed] = []
-        self._size = 0
-        self.coming: set[bytes] = set()
-        """Blobs on their way to the vault."""
-
-    def __enter__(self) -> "_Lanes":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def add(self, backed: Backed) -> None:
-        """Copy a content, soon."""
-        content = backed.content
-        if content.sha256 is not None:
-            self.coming.add(content.sha256)
-        if content.length > SMALL_BYTES:
-            self._submit([backed])
-            return
-        if self._size + content.length > BATCH_BYTES or len(self._group) == BATCH:
-            self._flush()
-        self._group.append(backed)
-        self._size += content.length
-
-    def drain(self) -> None:
-        """Wait until all that was added is copied."""
-        self._flush()
-        while self._flights:
-            self._land()
-
-    def _flush(self) -> None:
-        group, self._group, self._size = self._group, [], 0
-        if group:
-            self._submit(group)
-
-    def _submit(self, task: list[Backed]) -> None:
-        while len(self._flights) >= self._most or (self._flights and self._flights[0][0].done()):
-            self._land()
-        self._flights.append((self._pool.submit(self._copier.copy, task), task))
-
-    def _land(self) -> None:
-        flight, task = self._flights.popleft()
-        self._take_in(flight.result())
-        self.coming -= {each.content.sha256 for each in task if each.content.sha256}
 
 
 class _Beat:

@@ -5,6 +5,7 @@ import json
 import random
 import signal
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ LARGE_FILES = 6
 SMALL_FILES = 100
 BLOBS = LARGE_FILES + SMALL_FILES
 
-KILLS = 20
+KILLS = 16
 
 FULL_MIB = 12
 
@@ -41,11 +42,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def filled(lake_uri: str, source: Path) -> str:
-    """A lake with those files."""
-    fill(lake_uri, source)
-    return lake_uri
+@pytest.fixture(scope="module")
+def filled(mongod: Mongod, source: Path) -> Iterator[str]:
+    """A lake with those files, which tests leave as it is."""
+    name = f"lake_{uuid.uuid4().hex}"
+    fill(mongod.uri_for(name), source)
+    yield mongod.uri_for(name)
+    with mongod.client() as client:
+        client.drop_database(name)
 
 
 @pytest.fixture
@@ -122,8 +126,12 @@ def test_damage_is_said_and_ends_with_1(filled: str, vault: DirectoryVault) -> N
     with raw(filled) as database:
         found = database["fs.files"].find_one({"filename": "datasets/test/v1/small 007"})
         assert found is not None
-        database["fs.chunks"].delete_one({"files_id": found["_id"]})
-    done = create(filled, vault)
+        chunk = database["fs.chunks"].find_one_and_delete({"files_id": found["_id"]})
+        assert chunk is not None
+        try:
+            done = create(filled, vault)
+        finally:
+            database["fs.chunks"].insert_one(chunk)
     assert done.returncode == 1
     told = outcome(done)
     assert told["good"] is False
@@ -169,9 +177,9 @@ def test_kills_at_any_moment_leave_nothing_half_and_cost_nothing_twice(
     moments = random.Random(20)
     there = 0
     for _ in range(KILLS):
-        with running(filled, vault, "--limit", "8MiB/s", "--jobs", "1") as process:
+        with running(filled, vault, "--limit", "10MiB/s", "--jobs", "1") as process:
             try:
-                process.wait(moments.uniform(0.3, 1.5))
+                process.wait(moments.uniform(0.3, 1.0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -180,7 +180,6 @@ def test_a_content_without_a_hash_gets_it_and_is_not_read_again(
     small: int,
 ) -> None:
     monkeypatch.setattr(copying, "SMALL_BYTES", small)
-    monkeypatch.setattr(creating, "SMALL_BYTES", small)
     node = garden.file(garden.version(), "a", DATA)
     hash_lost(store, node)
     back_up(store, vault)
@@ -230,7 +229,6 @@ def test_a_damaged_content_is_skipped_and_named_and_the_rest_is_there(
     small: int,
 ) -> None:
     monkeypatch.setattr(copying, "SMALL_BYTES", small)
-    monkeypatch.setattr(creating, "SMALL_BYTES", small)
     version = garden.version()
     broken = {name: garden.file(version, name, DATA + name.encode()) for name in "abcd"}
     garden.file(version, "good", b"good" * 1000)
