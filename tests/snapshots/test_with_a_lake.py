@@ -3,7 +3,7 @@
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ def test_nothing_moves_or_links_between_the_lake_and_a_snapshot(
     with Mounted(lake_uri, tmp_path, "--vault", of_lake.address) as mount:
         live, snapshot = mount.version(), mount.path / "snapshots/latest/datasets/d/v1"
         (live / "mine").write_bytes(b"mine")
-        refused = {
+        refused: dict[int, list[Callable[[], object]]] = {
             errno.EROFS: [
                 lambda: (live / "mine").rename(snapshot / "mine"),
                 lambda: (snapshot / "one").rename(live / "one"),
@@ -83,7 +83,7 @@ def test_nothing_moves_or_links_between_the_lake_and_a_snapshot(
         }
         for code, attempts in refused.items():
             for attempt in attempts:
-                with pytest.raises(OSError) as caught:
+                with pytest.raises(OSError, match="Errno") as caught:
                     attempt()
                 assert caught.value.errno == code
 
