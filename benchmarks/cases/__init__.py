@@ -6,8 +6,18 @@ nothing of what it reads in a cache outside the server, whose memory holds all o
 
 from collections.abc import Iterator
 
-from benchmarks.cases import backups, bulk, caches, large, mounts, restores, small, trees, writes
-from benchmarks.cases import bulk, caches, large, mounts, small, snapshots, trees, writes
+from benchmarks.cases import (
+    backups,
+    bulk,
+    caches,
+    large,
+    mounts,
+    restores,
+    small,
+    snapshots,
+    trees,
+    writes,
+)
 from benchmarks.comparison import Case
 from benchmarks.material import Material
 from benchmarks.rig import Rig
@@ -15,6 +25,6 @@ from benchmarks.rig import Rig
 
 def all_cases(rig: Rig, material: Material) -> Iterator[Case]:
     """Every case, in the order of the table."""
-    for module in (large, caches, small, trees, writes, bulk, backups, restores, mounts):
-    for module in (large, caches, snapshots, small, trees, writes, bulk, mounts):
+    modules = (large, caches, small, trees, writes, bulk, backups, snapshots, restores, mounts)
+    for module in modules:
         yield from module.cases(rig, material)
