@@ -283,10 +283,12 @@ def test_the_command_tells_what_is_damaged(
     told = json.loads(found.stdout)
     (fault,) = told["vaults"][0]["faults"]
     assert (told["clean"], fault["path"]) == (False, "datasets/test/v1/a\nb")
+    assert [each.good for each in store.runs.all()] == []  # nobody said which lake it is
     healed = run_command(*arguments, "--repair", "--uri", lake_uri, snapshot[:10])
     assert (healed.returncode, "1 of 1 blob healed" in healed.stdout) == (1, True), healed.stderr
     assert "a\\x0ab" in healed.stdout.replace("\n", "").replace(" ", "")
-    assert run_command(*arguments).returncode == 0
+    assert run_command(*arguments, "--uri", lake_uri).returncode == 0
+    assert [(each.what, each.good) for each in store.runs.all()] == [("verify", True)]
     unknown = run_command(*arguments, "1999")
     assert (unknown.returncode, "has no snapshot '1999'" in unknown.stderr) == (2, True)
 
