@@ -7,7 +7,6 @@ half made. Blocking.
 """
 
 import hashlib
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import Final
 from gridfsmount.backup.building import Builder, Site
 from gridfsmount.backup.planning import Goal, Plan, What, plan, some
 from gridfsmount.backup.planting import Counts, Item, Planter
-from gridfsmount.backup.snapshots import opened
+from gridfsmount.backup.snapshots import fetched, opened
 from gridfsmount.core.model import (
     AREAS,
     DATASETS,
@@ -115,16 +114,15 @@ def restoring(
         Damaged: the snapshot is not whole.
         InvalidArgument, NotPermitted: it cannot go there.
     """
-    with tempfile.TemporaryDirectory(prefix="gridfsmount-") as name:
-        folder = Path(name)
-        _check_manifest(vault, snapshot, folder)
-        with opened(vault, snapshot, folder) as manifest:
+    with fetched(vault, snapshot) as file:
+        _check_manifest(vault, snapshot, file)
+        with opened(file, snapshot) as manifest:
             yield Restore(lake, vault, manifest, plan(manifest, path, target), options)
 
 
-def _check_manifest(vault: Vault, snapshot: str, folder: Path) -> None:
+def _check_manifest(vault: Vault, snapshot: str, path: Path) -> None:
     summary = vault.summary(snapshot)
-    with vault.manifest(snapshot, folder).open("rb") as file:
+    with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != summary.manifest_sha256:
         raise Damaged(
@@ -176,6 +174,8 @@ class Restore:
                     f"{going_on} is being restored into the lake: go on with that one, or give "
                     "the address of a new database"
                 )
+            if going_on is None:
+                return goals
         for _ in self._lake.removals.clear():  # what an earlier one left
             pass
         there = {str(goal.target): find(self._lake, goal.target) for goal in goals}
@@ -314,8 +314,11 @@ class Restore:
         if not goals:
             return
         planter.counts = counts = Counts()
+        homes: dict[str, Node] = {}
         for goal in goals:
-            home = self._home(goal.target.parent, builder)
+            above = str(goal.target.parent)
+            home = homes.get(above) or self._home(goal.target.parent, builder)
+            homes[above] = home
             version = home.version or home.inode
             place = Name(home.inode, goal.target.parts[-1])
             node = builder.node(goal.source, builder.number(), (place,), version)

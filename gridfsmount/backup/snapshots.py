@@ -1,5 +1,6 @@
 """What is in a snapshot: its paths, in the order of a manifest, and what they show."""
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,19 +38,26 @@ class Listed:
 
 
 @contextmanager
-def opened(vault: Vault, snapshot: str, into: Path) -> Iterator[Manifest]:
-    """The manifest of a snapshot, for as long as a block runs.
+def fetched(vault: Vault, snapshot: str) -> Iterator[Path]:
+    """A local file with the manifest of a snapshot, for as long as a block runs.
 
-    Args:
-        vault: where it is.
-        snapshot: its name.
-        into: a folder for a copy, if one is needed.
+    A copy, if one is needed, goes at the end of the block: there may be many, and large ones.
 
     Raises:
         NotFound: there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="gridfsmount-") as folder:
+        yield vault.manifest(snapshot, Path(folder))
+
+
+@contextmanager
+def opened(path: Path, snapshot: str) -> Iterator[Manifest]:
+    """A manifest, for as long as a block runs.
+
+    Raises:
         Damaged: it cannot be read.
     """
-    manifest = Manifest(vault.manifest(snapshot, into), snapshot)
+    manifest = Manifest(path, snapshot)
     try:
         yield manifest
     finally:

@@ -8,7 +8,6 @@ The lease is held only while damage is noted or healed: backups may be made mean
 import hashlib
 import json
 import logging
-import tempfile
 import threading
 import time
 from collections import deque
@@ -23,7 +22,14 @@ from typing import Final, Self, TypeAlias
 
 from gridfsmount.backup.healing import heal
 from gridfsmount.backup.inventory import Fate, Inventory, Tally
-from gridfsmount.backup.snapshots import digest_of, opened, paths_of, sources_of, versions_in
+from gridfsmount.backup.snapshots import (
+    digest_of,
+    fetched,
+    opened,
+    paths_of,
+    sources_of,
+    versions_in,
+)
 from gridfsmount.core.model import Content, ContentId, State
 from gridfsmount.core.vault import Claim, Vault
 from gridfsmount.errors import AccessDenied, Damaged, InUse, NotFound, ReadOnly, StoreFailed
@@ -145,8 +151,6 @@ class Verifier:
     def __enter__(self) -> Self:
         """Begin."""
         self._inventory = self._stack.enter_context(Inventory())
-        folder = tempfile.TemporaryDirectory(prefix="gridfsmount-")
-        self._folder = Path(self._stack.enter_context(folder))
         return self
 
     def __exit__(
@@ -184,18 +188,16 @@ class Verifier:
         wrong: list[str] = []
         try:
             summary = self._vault.summary(name)
-            path = self._vault.manifest(name, self._folder)
-            found = _sha256(path)
-            if found != summary.manifest_sha256:
-                wrong.append(f"its manifest's SHA-256 is {found}, not {summary.manifest_sha256}")
-            manifest = Manifest(path, name)
-            try:
-                wrong += manifest.check()
-                wrong += self._wrong_digests(manifest)
-            finally:
-                manifest.close()
-            if not wrong:
-                self._inventory.want(path, name)
+            with fetched(self._vault, name) as path:
+                found = _sha256(path)
+                if found != summary.manifest_sha256:
+                    known = summary.manifest_sha256
+                    wrong.append(f"its manifest's SHA-256 is {found}, not {known}")
+                with opened(path, name) as manifest:
+                    wrong += manifest.check()
+                    wrong += self._wrong_digests(manifest)
+                if not wrong:
+                    self._inventory.want(path, name)
         except Damaged as error:
             wrong.append(str(error))
         for each in wrong:
@@ -340,7 +342,7 @@ class Verifier:
                 except InUse as error:
                     self._done.unnoted = str(error)
             self._tell_damage()
-            for name in (*self._whole, *self._broken):
+            for name in sorted((*self._whole, *self._broken)):
                 self._judge(name)
         return self._done
 
@@ -358,9 +360,10 @@ class Verifier:
     def _heal(self, lake: Lake, claim: Claim) -> None:
         sources: dict[bytes, dict[ContentId, Content]] = {}
         for _, manifest in self._manifests():
-            for blob, _, _ in self._bad():
-                for each in sources_of(manifest, blob):
-                    sources.setdefault(blob, {})[each.id] = each
+            with suppress(Damaged):  # it was told of
+                for blob, _, _ in self._bad():
+                    for each in sources_of(manifest, blob):
+                        sources.setdefault(blob, {})[each.id] = each
         for blob, _, detail in list(self._bad()):
             if blob not in sources:
                 continue
@@ -382,7 +385,11 @@ class Verifier:
     def _manifests(self) -> Iterator[tuple[str, Manifest]]:
         """All that can be read, also those that were not asked for."""
         for name in sorted((*self._whole, *self._broken, *self._others)):
-            with suppress(NotFound, Damaged), opened(self._vault, name, self._folder) as manifest:
+            with (
+                suppress(NotFound, Damaged),
+                fetched(self._vault, name) as path,
+                opened(path, name) as manifest,
+            ):
                 yield name, manifest
 
     def _tell_damage(self) -> None:
@@ -390,10 +397,11 @@ class Verifier:
         for name, manifest in self._manifests():
             bad = ((blob, detail, False) for blob, _, detail in self._bad())
             healed = ((blob, detail, True) for blob, detail in self._healed.items())
-            for blob, detail, is_healed in chain(bad, healed):
-                for path in paths_of(manifest, blob):
-                    named.add(blob)
-                    self._tell(Fault(name, path, detail, blob.hex(), is_healed))
+            with suppress(Damaged):  # it was told of
+                for blob, detail, is_healed in chain(bad, healed):
+                    for path in paths_of(manifest, blob):
+                        named.add(blob)
+                        self._tell(Fault(name, path, detail, blob.hex(), is_healed))
         self._done.healed = len(self._healed)
         self._done.damaged = len(named)
 
@@ -401,8 +409,8 @@ class Verifier:
         """Say how a snapshot is, here and in its note."""
         good = name in self._whole
         tally = Tally(0, 0, 0)
-        with suppress(NotFound, Damaged):
-            tally = self._inventory.tally(self._vault.manifest(name, self._folder), name)
+        with suppress(NotFound, Damaged), fetched(self._vault, name) as path:
+            tally = self._inventory.tally(path, name)
         verdict = Verdict(name, good and not tally.bad, tally.read, tally.of, tally.bad)
         self._done.snapshots.append(verdict)
         if not self._may_note:

@@ -7,7 +7,7 @@ snapshot says of it, if it is the same still. A blob is read through before a by
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,9 @@ class Healer:
         self._lake = lake
         self._vault = vault
         self._stack = ExitStack()
-        self._manifests: list[Manifest] | None = None
+        self._manifests: list[Manifest] = []
+        """Those of the newest snapshots, as far as they were needed."""
+        self._others = iter(vault.snapshots()[::-1])
 
     def close(self) -> None:
         """Let go of the manifests."""
@@ -142,20 +144,19 @@ class Healer:
                 return each.content
         return None
 
-    def _opened(self) -> Sequence[Manifest]:
-        if self._manifests is None:
-            self._manifests = []
-            folder = tempfile.TemporaryDirectory(prefix="gridfsmount-")
-            place = Path(self._stack.enter_context(folder))
-            for name in reversed(self._vault.snapshots()):
-                try:
-                    manifest = Manifest(self._vault.manifest(name, place), name)
-                except (Damaged, NotFound) as error:
-                    log.warning("left out: %s", error)
-                    continue
-                self._stack.callback(manifest.close)
-                self._manifests.append(manifest)
-        return self._manifests
+    def _opened(self) -> Iterator[Manifest]:
+        """Manifests, the newest first: nearly always one is enough."""
+        yield from list(self._manifests)
+        for name in self._others:
+            place = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="gridfsmount-"))
+            try:
+                manifest = Manifest(self._vault.manifest(name, Path(place)), name)
+            except (Damaged, NotFound) as error:
+                log.warning("left out: %s", error)
+                continue
+            self._stack.callback(manifest.close)
+            self._manifests.append(manifest)
+            yield manifest
 
 
 def _is_same(content: Content, backed: Content) -> bool:

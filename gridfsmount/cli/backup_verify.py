@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gridfsmount.cli.bars import file_bar
+from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.parameters import Duration, Percent, jobs_option
 from gridfsmount.cli.runs import lake_for_notes, noted
@@ -84,7 +85,7 @@ def verify(
         if repair
         else lake_for_notes(choice, uri)
     )
-    with opening as lake:
+    with opening as lake, interruptible():
         for each in chosen:
             report.verify(each, lake, repair=repair)
     report.print(as_json=as_json)

@@ -124,14 +124,19 @@ def test_a_flipped_byte_in_a_manifest_is_found(
     assert (note(vault, first)["good"], note(vault, second)["good"]) == (False, True)
 
 
-@pytest.mark.parametrize("at", [0, 20, 60, 100, 5000])
+@pytest.mark.parametrize("at", [0, 20, 60, 100, 4100, 5000, 9000])
 def test_a_manifest_that_is_no_database_is_found(
     store: Lake, garden: Garden, vault: DirectoryVault, folder: Path, at: int
 ) -> None:
     garden.file(garden.version(), "a", b"one")
-    snapshot = back_up(store, vault)
-    flip(folder / "snapshots" / snapshot / "manifest.sqlite", at)
-    assert not verified(vault).snapshots[0].good
+    first, second = back_up(store, vault), back_up(store, vault)
+    flip(folder / "snapshots" / first / "manifest.sqlite", at)
+    flip(blob_path(folder, b"one"))
+    done = verified(vault, lake=store)
+    assert [each.good for each in done.snapshots] == [False, True]
+    assert (second, "datasets/test/v1/a", True) in [
+        (each.snapshot, each.path, each.healed) for each in done.faults
+    ]
 
 
 def test_a_manifest_whose_files_are_not_what_was_sealed_is_found(
