@@ -314,12 +314,9 @@ class Manifest:
         for batch in _batches(names):
             marks = ", ".join("?" * len(batch))
             rows = self.query(
-                f"SELECT d.name, {_NODE} FROM name AS d JOIN node AS n USING (inode)"
-                f" WHERE d.parent = ? AND d.name IN ({marks})",
-                (parent, *batch),
+                f"{_ENTRIES} WHERE d.parent = ? AND d.name IN ({marks})", (parent, *batch)
             )
-            nodes = self._nodes([row[1:] for row in rows])
-            found |= {row[0]: node for row, node in zip(rows, nodes, strict=True)}
+            found |= {row[-1]: node for row, node in zip(rows, self._nodes(rows), strict=True)}
         return found
 
     def page(self, parent: Inode, after: str, limit: int) -> list[tuple[str, Node]]:

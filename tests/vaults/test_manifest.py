@@ -141,6 +141,8 @@ def test_nodes_and_contents_come_out_as_they_went_in(
                 found = manifest.find(name.parent, name.name)
                 assert found is not None
                 assert by_name(found) == by_name(node)
+        contents_there = {node.inode: contents[node.content] for node in unique if node.content}
+        assert manifest.contents_of([node.inode for node in unique]) == contents_there
         everything = [by_name(each) for each in manifest.nodes(Inode(0), 100)]
         assert everything == sorted(map(by_name, unique), key=lambda node: node.inode)
         backed = [each for batch in manifest.all_contents() for each in batch]
@@ -150,6 +152,10 @@ def test_nodes_and_contents_come_out_as_they_went_in(
         }
         blobs = {each.sha256 for each in contents.values()} - {None}
         assert list(manifest.blobs()) == sorted(filter(None, blobs))
+        of_blobs = manifest.contents_of_blobs(filter(None, blobs))
+        assert {each.id for each in of_blobs} == {
+            each.id for each in contents.values() if each.sha256
+        }
         assert manifest.check() == []
         manifest.close()
 
@@ -166,6 +172,7 @@ def test_pages_are_the_names_in_the_order_of_their_bytes(entries: set[str], limi
         while page := manifest.page(ROOT, found[-1] if found else "", limit):
             assert len(page) <= limit
             found += [name for name, _ in page]
+            assert manifest.find_many(ROOT, [*(name for name, _ in page), "no/name"]) == dict(page)
         manifest.close()
     assert found == sorted(entries, key=lambda name: name.encode())
 
