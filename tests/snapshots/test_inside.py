@@ -50,14 +50,10 @@ def test_a_manifest_is_closed_when_nobody_uses_it_and_opened_again(vault: Vault)
         return opened[-1]
 
     snapshot = Snapshot(FIRST, 0, open_manifest, 1)
-
-    def is_open() -> bool:
-        return snapshot.is_open
-
-    assert not is_open()
+    assert opened == []
     assert snapshot.find(top(1), "datasets").names[0].parent == number(1, ROOT)
     snapshot.close(idle=3600)
-    assert is_open()
+    assert snapshot.is_open
     snapshot.close()
     assert snapshot.node(top(1)).inode == top(1)
     assert len(opened) == 2
