@@ -68,7 +68,10 @@ REPAIRABLE: Final = frozenset(
 
 _REPAIR: Final = "check --repair"
 
-_FROM_BACKUP: Final = f"{_REPAIR} --from VAULT, or copy the file back; reading this part gives EIO"
+_FROM_BACKUP: Final = (
+    f"{_REPAIR} --from VAULT heals it; or copy the file back from a backup; reading this part "
+    "gives EIO"
+)
 
 ADVICE: Final = {
     Fault.MISSING_CHUNK: _FROM_BACKUP,
