@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -88,7 +89,11 @@ def running(uri: str, vault: DirectoryVault, *options: str) -> "Iterator[subproc
     """A backup that is under way; whatever happens, it has ended after the block."""
     command = [*COMMAND, "backup", "create", "--uri", uri, *named(vault), *options]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(Path(vault.address).parent)},  # it leaves what is killed
     )
     try:
         yield process
