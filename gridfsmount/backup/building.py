@@ -13,7 +13,7 @@ from typing import Final
 from gridfsmount.backup.planting import Item, Planter
 from gridfsmount.backup.snapshots import digest_of
 from gridfsmount.core.manifest import ManifestDigest
-from gridfsmount.core.model import NO_FOLDER, Inode, Kind, Name, Node, Seal
+from gridfsmount.core.model import Inode, Kind, Name, Node, Seal
 from gridfsmount.errors import Conflict, Damaged, FileSystemError, NotFound
 from gridfsmount.repeating import repeating
 from gridfsmount.store.lake import Lake
@@ -108,7 +108,8 @@ class Builder:
         except BaseException:
             self._planter.stop()
             with suppress(FileSystemError):  # then it is left to the sweep
-                self._remove(work)
+                folders = [number for number, _ in work.folders.values()]
+                self._lake.removals.give_up(work.site.root.inode, work.attempt, folders)
             raise
         return digest
 
@@ -209,20 +210,6 @@ class Builder:
 
         with repeating(renew, BEAT_SECONDS, "renew a restore"):
             yield lost
-
-    def _remove(self, work: _Work) -> None:
-        root = work.site.root.inode
-        if not self._lake.detached.renew(root, work.attempt):
-            node = self._lake.tree.get(root)
-            if node is not None and node.parent != NO_FOLDER:
-                return  # it appeared, though the answer was lost
-        while self._lake.removals.go_on(root, work.attempt):
-            pass
-        # Somebody else may have removed the folders, and not what was added after that.
-        folders = [number for number, _ in work.folders.values()]
-        for first in range(0, len(folders), PAGE):
-            while self._lake.removals.remove_below(folders[first : first + PAGE]):
-                pass
 
 
 def _check(work: _Work, lost: threading.Event) -> None:

@@ -118,6 +118,14 @@ class Detached:
             )
         return done.matched_count == 1
 
+    def hangs(self, version: Inode) -> bool:
+        """Whether a version has its place."""
+        with self._seam.operation(f"look whether inode {version} appeared"):
+            found = self._nodes.find_one(
+                {"_id": version, "detached": {"$exists": False}}, {"_id": 1}
+            )
+        return found is not None
+
     def hang(self, version: Inode, attempt: str, name: Name, seal: Seal | None = None) -> Node:
         """Give a version that is complete its place, sealed if all in it is frozen.
 

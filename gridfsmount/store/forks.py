@@ -131,7 +131,7 @@ class Forks:
                 node = self._hang(fork, attempt)
             except BaseException:
                 with suppress(FileSystemError):  # then it is left to the sweep
-                    self._remove(fork, attempt)
+                    self._removals.give_up(fork.version, attempt, list(fork.folders.values()))
                 raise
         return Forked(node, fork.nodes, fork.files, fork.bytes)
 
@@ -228,15 +228,6 @@ class Forks:
             self._detached.detach(node, fork.plan.path, fork.plan.by)
             raise NotFound(f"the folder of {fork.plan.path} was removed meanwhile")
         return node
-
-    def _remove(self, fork: "_Fork", attempt: str) -> None:
-        while self._removals.go_on(fork.version, attempt):
-            pass
-        # Somebody else may have removed the folders, and not what was added after that.
-        folders = list(fork.folders.values())
-        for first in range(0, len(folders), FOLDERS):
-            while self._removals.remove_below(folders[first : first + FOLDERS]):
-                pass
 
 
 class _Fork:

@@ -56,6 +56,23 @@ class Removals:
         # Who makes a name looks after that whether its folder is there, but may have died.
         return removed + self.remove_below([version])
 
+    def give_up(self, version: Inode, attempt: str, folders: Sequence[Inode]) -> None:
+        """Remove a version that was being made, unless it appeared and the answer was lost.
+
+        Args:
+            version: what was being made, detached.
+            attempt: by whom.
+            folders: those that were made in it: somebody else may have removed them, and not what
+                was added after that.
+        """
+        if not self._detached.renew(version, attempt) and self._detached.hangs(version):
+            return
+        while self.go_on(version, attempt):
+            pass
+        for first in range(0, len(folders), BATCH):
+            while self.remove_below(folders[first : first + BATCH]):
+                pass
+
     def clear(self) -> Iterator[tuple[Remains, int]]:
         """Remove what was left behind, a batch at a time; yields the number of nodes of each."""
         for remains in self._detached.remains():

@@ -20,9 +20,11 @@ from gridfsmount.errors import (
     NotFound,
     NotPermitted,
     ReadOnly,
+    StoreUnavailable,
 )
 from gridfsmount.places import parse
 from gridfsmount.store import forks
+from gridfsmount.store.detached import Detached
 from gridfsmount.store.forks import Forked
 from gridfsmount.store.lake import Founder, Lake
 from gridfsmount.versions.forking import fork
@@ -229,6 +231,22 @@ def test_a_fork_whose_source_loses_a_content_for_good_leaves_nothing(
     with pytest.raises(Damaged, match="'a' in it has lost its content"):
         forked(store, "datasets/test/v1", "datasets/new/v2")
     assert count(store, "tree") == nodes
+
+
+def test_a_fork_that_appeared_stays_whole_though_the_answer_was_lost(
+    store: Lake, garden: Garden, version: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = Detached.hang
+
+    def lose_the_answer(self: Detached, *arguments: Any) -> Node:
+        hang(self, *arguments)
+        raise StoreUnavailable("no answer")
+
+    before = looks(store, version)
+    monkeypatch.setattr(Detached, "hang", lose_the_answer)
+    with pytest.raises(StoreUnavailable):
+        forked(store, "datasets/test/v1", "datasets/test/v2")
+    assert looks(store, at(store, "datasets/test/v2")) == before
 
 
 def test_a_fork_that_is_interrupted_leaves_nothing(
