@@ -341,7 +341,8 @@ class Files:
         # No checkpoint from here on: whoever comes meanwhile must find one file.
         known = self._files.get(inode)
         if known is not None:
-            if known.unlinked or known.dirty:
+            # Who asked later may have been answered before: then what is here is newer.
+            if known.unlinked or known.dirty or known.node.rev > node.rev:
                 return known
             if known.node.content == node.content:
                 known.node, known.seen = node, time.monotonic()

@@ -190,6 +190,22 @@ async def test_a_late_open_has_what_was_committed_meanwhile(mount: Mount, ends: 
         assert mount.content() == OLD + NEW + b"late last"
 
 
+async def test_a_late_open_does_not_undo_what_a_later_one_found(mount: Mount) -> None:
+    opened: list[int] = []
+
+    async def write_elsewhere() -> None:
+        node = mount.lake.tree.get(mount.log)
+        assert node is not None
+        Garden(mount.lake).write(node, NEW * 2)
+        opened.append(await mount.open())
+
+    first = await late(mount, "_load", mount.open(), write_elsewhere())
+    assert await mount.files.read(first, 0, 99) == NEW * 2
+    assert await mount.ask("getattr") == len(NEW * 2)
+    for each in (first, *opened):
+        await mount.files.release(each)
+
+
 @pytest.mark.parametrize("believed", [0, 1, len(OLD), 99])
 async def test_an_append_is_at_the_end_wherever_the_kernel_thinks_that_is(
     mount: Mount, believed: int
