@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gridfsmount.addresses import redact
+from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, says_errors
 from gridfsmount.cli.parameters import Duration, TimeZone
 from gridfsmount.cli.runs import lake_for_notes, noted
@@ -83,7 +84,7 @@ def prune(
         for each in chosen:
             report.add(each, _prune(None, each, policy, grace, dry_run=True))
     else:
-        with lake_for_notes(choice, uri) as lake:
+        with lake_for_notes(choice, uri) as lake, interruptible():
             for each in chosen:
                 report.add(each, _prune(lake, each, policy, grace, dry_run=False))
     report.finish()

@@ -97,7 +97,7 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
 def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Let a command that fails say why in one line, and end with `code`.
 
-    One that is interrupted ends as put and get do: 130 for Ctrl-C.
+    One that is interrupted ends as put and get do: 130 for Ctrl-C, 143 for SIGTERM.
     """
 
     def decorate(command: Callable[P, None]) -> Callable[P, None]:
@@ -108,9 +108,10 @@ def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None
             except LakeError as error:
                 click.echo(f"gridfsmount: {redact(str(error))}", err=True)
                 sys.exit(code)
-            except KeyboardInterrupt:  # click would say 1, which says something else here and there
+            except KeyboardInterrupt as error:
                 click.echo("gridfsmount: interrupted", err=True)
-                sys.exit(128 + signal.SIGINT)
+                # click would say 1, which says something else here and there.
+                sys.exit(128 + (error.args[0] if error.args else signal.SIGINT))
 
         return wrapped
 
