@@ -624,7 +624,7 @@ def test_a_uri_file_must_be_readable_private_and_not_empty(shell: Shell) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('url = "mongodb://127.0.0.1"', "unknown key 'url'; known are uri, bucket"),
+        ('url = "mongodb://127.0.0.1"', "unknown key 'url'; did you mean 'uri'"),
         ("uri = 5", "uri must be a string"),
         ('uri = "mongodb://root:sekret@127.0.0.1', "lake.toml: "),
         ("[lake]\nuri = 'x'", "unknown key 'lake'"),
