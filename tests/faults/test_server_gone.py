@@ -317,7 +317,8 @@ def test_a_mount_can_be_ended_while_the_server_is_gone(
         mount.process.wait(60)
 
         assert mount.process.returncode == 0
-        assert time.monotonic() - began < BOUND
+        # What was under way, then pending times, then leases: each may wait for the deadline.
+        assert time.monotonic() - began < 2 * BOUND
         assert str(mount.path) not in Path("/proc/mounts").read_text()
         assert "Traceback" not in mount.log_text()
         if descriptor >= 0:
