@@ -14,15 +14,15 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
 
+from gridfsmount.backup.snapshots import manifest_sha256, opened
+from gridfsmount.core.batches import batches
 from gridfsmount.core.vault import Blob, Claim, Vault
 from gridfsmount.errors import Damaged, NotFound, StartupError
-from gridfsmount.vaults.manifest import Manifest
 
 CONDEMNED: Final = "condemned/"
 
@@ -72,8 +72,7 @@ def check_manifest(vault: Vault, snapshot: str, folder: Path) -> Path:
     try:
         summary = vault.summary(snapshot)
         path = vault.manifest(snapshot, folder)
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = manifest_sha256(path)
     except NotFound as error:
         raise Damaged(f"{snapshot} is not whole: {error}") from error
     except OSError as error:
@@ -112,7 +111,7 @@ def sweep(
         for number, name in enumerate(snapshots, 1):
             tell(f"reading what snapshots name, {number:,} of {len(snapshots):,}")
             path = check_manifest(vault, name, folder)
-            with closing(Manifest(path, name)) as manifest:
+            with opened(path, name) as manifest:
                 census.name(manifest.blobs())
             if path.is_relative_to(folder):  # a copy; hundreds would fill the disk
                 path.unlink()
@@ -188,13 +187,14 @@ class _Census:
 
     def name(self, blobs: Iterator[bytes]) -> None:
         """Take in what a snapshot names; all of that before anything is added."""
-        while batch := [(each,) for each in islice(blobs, BATCH)]:
+        for batch in batches(((each,) for each in blobs), BATCH):
             with _temporary():
                 self._database.executemany("INSERT OR IGNORE INTO named VALUES (?)", batch)
 
     def add(self, blobs: Iterator[Blob]) -> None:
         """Take in what a vault has."""
-        while batch := [(each.sha256, each.length, each.sha256) for each in islice(blobs, BATCH)]:
+        rows = ((each.sha256, each.length, each.sha256) for each in blobs)
+        for batch in batches(rows, BATCH):
             with _temporary():
                 self._database.executemany(
                     "INSERT INTO loose SELECT ?, ?"

@@ -10,7 +10,6 @@
 What was copied before an interruption stays in the vault, and is not copied again.
 """
 
-import hashlib
 import logging
 import sqlite3
 import tempfile
@@ -26,6 +25,7 @@ from gridfsmount import __version__
 from gridfsmount.backup.copying import Advance, Copied, Copier, Halted, Lanes
 from gridfsmount.backup.finding import Previous, find, with_hash
 from gridfsmount.backup.pacing import Pace
+from gridfsmount.backup.snapshots import manifest_sha256, opened
 from gridfsmount.core.model import SNAPSHOTS, Content, Inode, Kind, Node
 from gridfsmount.core.summary import Summary
 from gridfsmount.core.vault import Claim, Vault, snapshot_name
@@ -279,15 +279,12 @@ class Creation:
                 "program": __version__,
             }
         )
-        manifest = Manifest(self._path, snapshot)
-        try:
+        with opened(self._path, snapshot) as manifest:
             summary = self._sum_up(manifest)
             remarks = [
                 f"{path}: {why}; the vault has it all the same"
                 for path, why in _told(manifest, self._tally.kept)
             ]
-        finally:
-            manifest.close()
         self._beat.check()
         self._claim.renew()
         self._vault.publish(snapshot, self._path, summary)
@@ -316,13 +313,11 @@ class Creation:
         skipped = self._tally.skipped + [
             f"{path}: {why}" for path, why in _told(manifest, self._tally.faults)
         ]
-        with self._path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Summary(
             lake=self._lake.id,
             taken_ns=self._taken_ns,
             consistent=self._consistent,
-            manifest_sha256=digest,
+            manifest_sha256=manifest_sha256(self._path),
             files=files,
             folders=folders,
             bytes=size,

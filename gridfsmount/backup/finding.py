@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from gridfsmount.backup.snapshots import contents_of
 from gridfsmount.core.model import Content, ContentId
 from gridfsmount.core.vault import Vault
 from gridfsmount.errors import Damaged, NotFound
 from gridfsmount.store.lake import Lake
-from gridfsmount.vaults.manifest import BATCH, Manifest
+from gridfsmount.vaults.manifest import Manifest
 from gridfsmount.versions.hashing import Hashed, look_up
 
 log = logging.getLogger(__name__)
@@ -57,18 +58,8 @@ class Previous:
 
     def find(self, contents: Sequence[ContentId]) -> dict[ContentId, Content]:
         """What it knew of some contents; only those that it had a SHA-256 of."""
-        known: dict[ContentId, Content] = {}
-        if self._manifest is None:
-            return known
-        for first in range(0, len(contents), BATCH):
-            keys = [each.bson for each in contents[first : first + BATCH]]
-            marks = ", ".join("?" * len(keys))
-            rows = self._manifest.query(
-                f"SELECT id FROM content WHERE lake_id IN ({marks}) AND sha256 IS NOT NULL", keys
-            )
-            for each in self._manifest.contents(row[0] for row in rows).values():
-                known[each.content.id] = each.content
-        return known
+        known = {} if self._manifest is None else contents_of(self._manifest, contents)
+        return {each: content for each, content in known.items() if content.sha256 is not None}
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,11 +6,11 @@ In a temporary SQLite database, so that memory stays bounded. For one thread.
 import enum
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from gridfsmount.core.batches import batches
 from gridfsmount.core.vault import Blob
 from gridfsmount.errors import Damaged
 
@@ -74,8 +74,7 @@ class Inventory:
 
     def add(self, blobs: Iterable[Blob]) -> None:
         """Take in what a vault has."""
-        rest = iter(blobs)
-        while batch := list(islice(rest, BATCH)):
+        for batch in batches(blobs, BATCH):
             rows = [
                 (
                     each.sha256.hex(),

@@ -6,18 +6,18 @@ interruption leaves nothing that is seen, and what it leaves is removed as of an
 half made. Blocking.
 """
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from gridfsmount.backup.building import Builder, Site
 from gridfsmount.backup.planning import Goal, Plan, What, plan, some
 from gridfsmount.backup.planting import Counts, Item, Planter
-from gridfsmount.backup.snapshots import fetched, opened
+from gridfsmount.backup.snapshots import fetched, manifest_sha256, opened
 from gridfsmount.core.model import (
     AREAS,
     DATASETS,
@@ -122,8 +122,7 @@ def restoring(
 
 def _check_manifest(vault: Vault, snapshot: str, path: Path) -> None:
     summary = vault.summary(snapshot)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = manifest_sha256(path)
     if found != summary.manifest_sha256:
         raise Damaged(
             f"the manifest of {snapshot} is damaged (its SHA-256 is {found}, not "
@@ -324,7 +323,7 @@ class Restore:
             node = builder.node(goal.source, builder.number(), (place,), version)
             item = Item(node, str(goal.target))
             if self._options.overwrite:
-                self._replacing(goal.target, lambda item=item: _add(planter, item))  # type: ignore[misc]
+                self._replacing(goal.target, partial(_add, planter, item))
             else:
                 planter.add(item)
         planter.drain()

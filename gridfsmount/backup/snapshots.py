@@ -1,13 +1,14 @@
 """What is in a snapshot: its paths, in the order of a manifest, and what they show."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from gridfsmount.core.batches import batches
 from gridfsmount.core.manifest import EMPTY_SHA256, ManifestDigest, in_order, manifest_line
 from gridfsmount.core.model import ROOT, Content, ContentId, Inode, Kind, Node, State
 from gridfsmount.core.names import LATEST
@@ -15,12 +16,10 @@ from gridfsmount.core.vault import Vault
 from gridfsmount.core.versions import newest
 from gridfsmount.errors import Damaged
 from gridfsmount.vaults.manifest import BATCH, Manifest
+from gridfsmount.versions.walk import MAX_DEPTH
 
 PAGE: Final = 10_000
 """Entries of one query."""
-
-MAX_DEPTH: Final = 2000
-"""Folders in each other: a path of that many parts is as long as the kernel takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,12 @@ def fetched(vault: Vault, snapshot: str) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="gridfsmount-") as folder:
         yield vault.manifest(snapshot, Path(folder))
+
+
+def manifest_sha256(manifest: Path) -> str:
+    """Of a manifest's file, in hex, as its summary has it."""
+    with manifest.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -175,8 +180,7 @@ def find(manifest: Manifest, parts: Sequence[str]) -> Node | None:
 def contents_of(manifest: Manifest, contents: Iterable[ContentId]) -> dict[ContentId, Content]:
     """What a snapshot knows of some contents that its nodes show."""
     rows: list[int] = []
-    rest = iter(dict.fromkeys(each.bson for each in contents))
-    while batch := list(islice(rest, BATCH)):
+    for batch in batches(dict.fromkeys(each.bson for each in contents), BATCH):
         marks = ", ".join("?" * len(batch))
         found = manifest.query(f"SELECT id FROM content WHERE lake_id IN ({marks})", batch)
         rows += [row[0] for row in found]

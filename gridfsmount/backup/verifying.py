@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -25,6 +24,7 @@ from gridfsmount.backup.inventory import Fate, Inventory, Tally
 from gridfsmount.backup.snapshots import (
     digest_of,
     fetched,
+    manifest_sha256,
     opened,
     paths_of,
     sources_of,
@@ -189,7 +189,7 @@ class Verifier:
         try:
             summary = self._vault.summary(name)
             with fetched(self._vault, name) as path:
-                found = _sha256(path)
+                found = manifest_sha256(path)
                 if found != summary.manifest_sha256:
                     known = summary.manifest_sha256
                     wrong.append(f"its manifest's SHA-256 is {found}, not {known}")
@@ -440,8 +440,3 @@ def _groups(planned: Iterator[tuple[bytes, int]]) -> Iterator[_Group]:
         size += length
     if group:
         yield group
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

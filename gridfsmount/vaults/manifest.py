@@ -9,10 +9,10 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from gridfsmount.core.batches import batches
 from gridfsmount.core.model import (
     NO_FOLDER,
     ROOT,
@@ -311,7 +311,7 @@ class Manifest:
     def find_many(self, parent: Inode, names: Iterable[str]) -> dict[str, Node]:
         """The nodes of some names of a folder, as far as there are any."""
         found: dict[str, Node] = {}
-        for batch in _batches(names):
+        for batch in batches(names, BATCH):
             marks = ", ".join("?" * len(batch))
             rows = self.query(
                 f"{_ENTRIES} WHERE d.parent = ? AND d.name IN ({marks})", (parent, *batch)
@@ -350,7 +350,7 @@ class Manifest:
     def contents(self, numbers: Iterable[int]) -> dict[int, Backed]:
         """Some contents by their rows."""
         found: dict[int, Backed] = {}
-        for batch in _batches(numbers):
+        for batch in batches(numbers, BATCH):
             marks = ", ".join("?" * len(batch))
             rows = self.query(f"SELECT * FROM content WHERE id IN ({marks})", batch)
             found |= {row[0]: self._content(row) for row in rows}
@@ -359,7 +359,7 @@ class Manifest:
     def contents_of(self, inodes: Iterable[Inode]) -> dict[Inode, Content]:
         """The contents that some nodes show, as the lake knew them; empty files have none."""
         found: dict[Inode, Content] = {}
-        for batch in _batches(inodes):
+        for batch in batches(inodes, BATCH):
             marks = ", ".join("?" * len(batch))
             rows = self.query(
                 "SELECT n.inode, c.* FROM node AS n JOIN content AS c ON c.id = n.content"
@@ -372,7 +372,7 @@ class Manifest:
     def contents_of_blobs(self, blobs: Iterable[bytes]) -> list[Content]:
         """The contents that are some blobs: there may be several for each."""
         found: list[Content] = []
-        for batch in _batches(each.hex() for each in blobs):
+        for batch in batches((each.hex() for each in blobs), BATCH):
             marks = ", ".join("?" * len(batch))
             rows = self.query(f"SELECT * FROM content WHERE sha256 IN ({marks})", batch)
             found += [self._content(row).content for row in rows]
@@ -430,7 +430,7 @@ class Manifest:
         return Damaged(f"the manifest of {self.name} is malformed: {error!r}")
 
     def _of(self, what: str, inodes: Iterable[int]) -> Iterator[tuple[Any, ...]]:
-        for batch in _batches(dict.fromkeys(inodes)):
+        for batch in batches(dict.fromkeys(inodes), BATCH):
             marks = ", ".join("?" * len(batch))
             yield from self.query(f"SELECT inode, {what} WHERE inode IN ({marks})", batch)
 
@@ -450,12 +450,6 @@ class Manifest:
             )
         except (TypeError, ValueError) as error:
             raise self._malformed(error) from error
-
-
-def _batches(values: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(values)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
 
 
 def _row(node: Node) -> tuple[object, ...]:

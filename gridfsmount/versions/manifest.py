@@ -1,9 +1,9 @@
 """The manifest of a version, file by file."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
+from gridfsmount.core.batches import batches
 from gridfsmount.core.manifest import EMPTY_SHA256, manifest_line
 from gridfsmount.core.model import Content, ContentId, Inode, Kind, Node
 from gridfsmount.errors import Conflict, Damaged
@@ -69,10 +69,3 @@ def sha256_of(content: Content | None) -> bytes:
         return EMPTY_SHA256
     assert content.sha256 is not None, "a hasher leaves none without"
     return content.sha256
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Items in lists of `size`, the last of what is left."""
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gridfsmount.core.batches import batches
 from gridfsmount.core.manifest import ManifestDigest, manifest_line
 from gridfsmount.core.model import Content, Kind, Node
 from gridfsmount.errors import Damaged
 from gridfsmount.scanning import IN_FLIGHT
 from gridfsmount.store.lake import Lake
 from gridfsmount.versions.hashing import Hasher, Progress, hash_all, look_up, nothing
-from gridfsmount.versions.manifest import BATCH, batches, sha256_of
+from gridfsmount.versions.manifest import BATCH, sha256_of
 from gridfsmount.versions.walk import Entry, walk
 
 WHOLE: Final = ""
