@@ -39,9 +39,11 @@ from gridfsmount.errors import (
 )
 from gridfsmount.vaults.disk import (
     NEW,
+    Appending,
     copy,
     opened,
     read_all,
+    read_direct,
     sync,
     sync_file_system,
     sync_folder,
@@ -55,6 +57,9 @@ SUMMARY: Final = "summary.json"
 
 _FEW: Final = 4
 """So many folders are synced one by one; beyond that, all of the file system at once."""
+
+_LARGE: Final = 256 << 10
+"""Bytes that are worth a wait for the disk, and not to be read ahead by the kernel."""
 
 _SCAN: Final = 16
 """Blobs of one folder that are worth a listing, and entries that are read for each: on NFS a
@@ -107,18 +112,19 @@ class DirectoryVault:
             with self._place.doing(what):
                 descriptor = os.open(temporary, NEW, 0o444)
             try:
+                file = Appending(descriptor)
                 for piece in pieces:
                     digest.update(piece)
                     size += len(piece)
                     with self._place.doing(what):
-                        write_all(descriptor, piece)
+                        file.write(piece)
                 if digest.digest() != blob or size != length:
                     raise Damaged(
                         f"{size:,} bytes with the SHA-256 {digest.hexdigest()} came, where "
                         f"{length:,} with {blob.hex()} were to come"
                     )
                 with self._place.doing(what):
-                    os.fsync(descriptor)
+                    file.finish()
             finally:
                 with suppress(OSError):  # it is synced, or given up
                     os.close(descriptor)
@@ -167,12 +173,13 @@ class DirectoryVault:
             for folder in folders:
                 sync_folder(folder)
 
-    def read(self, blob: bytes, offset: int, size: int) -> bytes:
+    def read(self, blob: bytes, offset: int, size: int) -> Bytes:
         """Bytes of a blob."""
+        read = read_direct if size >= _LARGE else read_all
         for place in (self._blob(blob), self._damaged(blob)):
             try:
                 with opened(place) as descriptor:
-                    return read_all(descriptor, offset, size)
+                    return read(descriptor, offset, size)
             except FileNotFoundError:
                 continue
             except OSError as error:
