@@ -99,6 +99,14 @@ class Mounted:
         self.process.wait()
         self.stop()
 
+    def pause(self) -> None:
+        """Put it to sleep, as a laptop's lid does: nothing is answered (SIGSTOP)."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def restart(self) -> None:
         """Unmount and mount again."""
         self.stop()
