@@ -43,6 +43,10 @@ CLOSE_DEADLINE: Final = 1.0
 
 COLLECTIONS: Final = ("files", "chunks", "tree", "uploads", "trash", "lake")
 
+LEAST_POOL: Final = 8
+"""Connections that a mount needs at the least: what the server tells by itself keeps some of them
+all the time, and everything else would wait for its deadline."""
+
 _BAD_CREDENTIALS: Final = frozenset({18, 8000})  # AuthenticationFailed, AtlasError
 _UNAUTHORIZED: Final = 13
 
@@ -174,12 +178,12 @@ def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
     try:
         if "://" not in uri:  # pymongo takes that for the name of a host
             raise ConfigurationError("it does not begin with mongodb:// or mongodb+srv://")
-        client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-            uri,
-            appname=f"gridfsmount {__version__}",
-            tz_aware=True,
-            document_class=dict,
-        )
+        client = _made(uri)
+        most = client.options.pool_options.max_pool_size or 0
+        if 0 < most < LEAST_POOL:  # 0 is as many as it takes
+            log.warning("maxPoolSize=%d is too little: it is taken for %d", most, LEAST_POOL)
+            client.close()
+            client = _made(uri, maxPoolSize=LEAST_POOL)
         return client, client.get_default_database(DEFAULT_DATABASE).name
     except (ConfigurationError, InvalidName, ValueError, TypeError) as error:
         # pymongo quotes pieces of the address: with credentials in it, its words may be a secret.
@@ -188,6 +192,16 @@ def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
             "the address is no MongoDB URI (mongodb://host:port/database, with user:password@ "
             f"before the host if need be): {reason}"
         ) from error
+
+
+def _made(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
+    return pymongo.MongoClient(
+        uri,
+        appname=f"gridfsmount {__version__}",
+        tz_aware=True,
+        document_class=dict,
+        **options,
+    )
 
 
 def _check_bucket(database: Database[Document], bucket: str) -> None:
