@@ -9,12 +9,17 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
-DOCUMENT: Final = TESTS.parent / "docs" / "semantics.md"
+DOCUMENTS: Final = TESTS.parent / "docs"
+DOCUMENT: Final = DOCUMENTS / "semantics.md"
 
 PROMISE: Final = re.compile(
     r"^- \*\*(S-[A-Z]+(?:-[A-Z]+)?-\d+)\*\* (.+?)<sub>`([^`]+)`</sub>$", re.M | re.S
 )
 """The name of a promise, its words, and its test as `file::function` below `tests/`."""
+
+
+NAMED: Final = re.compile(r"`([a-z_/]+\.py)::(test_\w+)`")
+"""A test, wherever a document names one."""
 
 
 def promises() -> list[tuple[str, str]]:
@@ -67,3 +72,9 @@ def test_every_test_here_keeps_a_promise() -> None:
         for function in functions(file)
     }
     assert here - kept == set()
+
+
+@pytest.mark.parametrize("document", sorted(DOCUMENTS.glob("*.md")), ids=lambda each: each.name)
+def test_tests_that_documents_name_are_there(document: Path) -> None:
+    for file, function in NAMED.findall(document.read_text(encoding="utf-8")):
+        assert function in functions(TESTS / file), f"{document.name}: {file}::{function}"
