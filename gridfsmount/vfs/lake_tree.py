@@ -80,6 +80,8 @@ class LakeTree:
             NeverFound: nor will there be.
         """
         if name == ".":
+            # By a file handle (open_by_handle_at), and the kernel knows no name that may be old.
+            self._recent.take_renamed(parent)
             return await self.attributes(parent)
         if name == "..":
             folder = await self._recent.directory(parent)

@@ -4,14 +4,22 @@ The kernel reads a directory in pieces, and may go back to any position it was g
 NFS). A position is the index of an entry among those that were shown, and stays its own whatever is
 removed or made meanwhile. For that the names that were shown are remembered, and nothing else but
 one page: a million take some ten megabytes.
+
+An NFS server opens a directory again for each piece, and goes on at a position that another handle
+gave. So the positions of the live tree have the number of their listing in them, and `Listings`
+keeps the last ones.
 """
 
 import bisect
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Final, Protocol
+
+import trio
 
 from gridfsmount.core.model import Attributes, Inode, Name, Node
 from gridfsmount.store.naming import Page
@@ -20,6 +28,19 @@ from gridfsmount.workers import Workers
 
 PAGE_ENTRIES: Final = 1000
 """Entries of one query: 10,000 take ten round trips, and one page a megabyte or two."""
+
+
+KEPT: Final = 64
+"""Listings that somebody may come back to through another handle."""
+
+KEPT_NAMES: Final = 1_000_000
+"""The most names that all kept listings together may have: some tens of megabytes."""
+
+_WARM: Final = 4
+"""Listings whose current page is kept when handles have left them: about a megabyte each."""
+
+_INDEX_BITS: Final = 32
+_NUMBERS: Final = 1 << 30  # with the index they fit into an off_t, which is signed
 
 
 class Listed(Protocol):
@@ -57,17 +78,19 @@ class _Stretch:
 
 @dataclass(slots=True)
 class Listing:
-    """One open directory."""
+    """The names of one directory as they were shown."""
 
     inode: Inode
-    extra: list[tuple[str, Node]] = field(default_factory=list)
-    """Entries that have no node in the tree, before all others."""
+    number: int = 0
+    """In the positions of its entries, if `Listings` made it."""
     _stretches: list[_Stretch] = field(default_factory=lambda: [_Stretch(0, "")])
     _at: int = -1
     """The stretch whose entries are kept."""
     _entries: list[tuple[int, str, Node]] = field(default_factory=list)
     _seen: float = 0.0
     """Since when they were read."""
+    _reading: trio.Lock = field(default_factory=trio.Lock)
+    """Several handles may go on in one listing."""
 
     @property
     def length(self) -> int:
@@ -94,6 +117,16 @@ class Listing:
 
         `note` is told of every page when it is first read, since when, and whether it is the first.
         """
+        async with self._reading:
+            return await self._from_index(tree, workers, index, note)
+
+    async def _from_index(
+        self,
+        tree: Listed,
+        workers: Workers,
+        index: int,
+        note: Callable[[Page, float, bool], None],
+    ) -> Sequence[tuple[int, str, Node]]:
         number = bisect.bisect_right(self._stretches, index, key=attrgetter("start")) - 1
         while True:
             now = time.monotonic()
@@ -138,3 +171,63 @@ class Listing:
             for i, name in enumerate(names.split("/"))
             if (node := found.get(Name(self.inode, name))) is not None
         ]
+
+
+class Listings:
+    """The last listings of a mount, for whoever comes back to a position of theirs.
+
+    A position is 0, or the number of a listing and an index in it. It is good for as long as its
+    listing is kept, which is always so while a handle is in it.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._kept: OrderedDict[int, Listing] = OrderedDict()
+        self._left: deque[Listing] = deque()
+        self._numbers = itertools.count()
+
+    def begin(self, inode: Inode) -> Listing:
+        """A listing of what is there now."""
+        listing = Listing(inode, 1 + next(self._numbers) % _NUMBERS)
+        self._kept[listing.number] = listing
+        names = sum(each.length for each in self._kept.values())
+        while len(self._kept) > 1 and (len(self._kept) > KEPT or names > KEPT_NAMES):
+            names -= self._kept.popitem(last=False)[1].length
+        return listing
+
+    def resume(self, inode: Inode, position: int, current: Listing | None) -> Listing:
+        """The listing that a position is of, which a handle in `current` goes on at.
+
+        Of one that is kept no more (the mount was started again, or so many others were read since)
+        the index in it is taken for one in a new listing: as right as it can be.
+        """
+        number = position >> _INDEX_BITS
+        if current is not None and number == current.number:
+            return current
+        listing = self._kept.get(number)
+        if listing is None or listing.inode != inode:
+            return self.begin(inode)
+        self._kept.move_to_end(number)
+        return listing
+
+    def left(self, listing: Listing) -> None:
+        """A handle leaves a listing: only its names are kept, and for a moment its page."""
+        self._left.append(listing)
+        if len(self._left) > _WARM:
+            self._left.popleft().outdate()
+
+    def changed(self, folders: Container[Inode]) -> None:
+        """Names in these directories came or went."""
+        for listing in self._kept.values():
+            if listing.inode in folders:
+                listing.outdate()
+
+
+def index_of(position: int) -> int:
+    """The index in its listing that a position tells."""
+    return position & ((1 << _INDEX_BITS) - 1)
+
+
+def position_of(listing: Listing, index: int) -> int:
+    """The position that tells an index in a listing."""
+    return listing.number << _INDEX_BITS | index

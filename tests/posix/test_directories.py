@@ -175,6 +175,54 @@ def test_a_dataset_s_listing_goes_back_over_its_versions_and_latest(sites: Sites
             assert directory.rest() == left
 
 
+def test_an_nfs_server_that_opens_a_folder_for_each_piece_misses_nothing_it_removes(
+    sites: Sites,
+) -> None:
+    folder = sites.draft()
+    names = NAMES[:300]
+    fill(sites, folder, names)
+    position, seen = 0, list[str]()
+    while True:
+        with Directory(folder) as directory:
+            directory.seek(position)
+            piece = [name for _ in range(128) if (name := directory.read()) is not None]
+            position = directory.tell()
+        seen += piece
+        for name in piece:
+            if name not in (".", ".."):
+                (folder / name).unlink()
+        if not piece:
+            break
+    assert seen == [".", "..", *names]
+    folder.rmdir()
+
+
+def test_two_readers_of_a_folder_go_on_where_each_of_them_was(sites: Sites) -> None:
+    folder = sites.draft()
+    fill(sites, folder, NAMES)
+    with Directory(folder) as directory:
+        before = positions(directory)
+    for name in NAMES[:50]:
+        (folder / name).unlink()
+    with Directory(folder) as directory:
+        after = positions(directory)
+    for where in (before, after, before):
+        for start in (NAMES[60], NAMES[1200]):
+            with Directory(folder) as directory:
+                directory.seek(where[start])
+                assert directory.rest() == [name for name in NAMES if name >= start]
+
+
+def test_a_position_that_nobody_remembers_is_a_place_in_what_is_there(sites: Sites) -> None:
+    folder = sites.draft()
+    fill(sites, folder, NAMES)
+    with Directory(folder) as directory:
+        where = positions(directory)
+    with Directory(folder) as directory:
+        directory.seek(where[NAMES[1100]] ^ 1 << 60)  # as if of the mount's life before
+        assert directory.rest() == NAMES[1100:]
+
+
 @pytest.mark.parametrize("count", [0, 1, 200])
 def test_a_folder_has_each_name_once(place: Path, count: int) -> None:
     names = [f"{number}-\N{GREEK SMALL LETTER OMEGA}" for number in range(count)]

@@ -13,6 +13,7 @@ import pytest
 from gridfsmount.core.model import Kind
 from gridfsmount.core.vault import Vault
 from gridfsmount.vaults.opening import make_vault
+from tests.listing import Directory
 from tests.mounting import assert_healthy_log
 from tests.snapshots.conftest import LAKE, MountedAlone
 from tests.snapshots.planting import TIME, Planted, note_verified
@@ -68,6 +69,17 @@ def test_a_mount_without_a_lake_shows_snapshots_only(mount: MountedAlone) -> Non
     assert sorted(each.name for each in (mount.path / "snapshots/latest").iterdir()) == [
         *("datasets", "models", "unsorted")
     ]
+
+
+def test_a_position_among_the_snapshots_holds_in_another_handle(mount: MountedAlone) -> None:
+    with Directory(mount.path / "snapshots") as directory:
+        names = [directory.read() for _ in range(3)]
+        position = directory.tell()
+        rest = directory.rest()
+    assert len(names) == 3
+    with Directory(mount.path / "snapshots") as directory:
+        directory.seek(position)
+        assert directory.rest() == rest != []
 
 
 def test_modes_owners_times_links_and_kinds_are_those_of_the_lake(top: Path) -> None:

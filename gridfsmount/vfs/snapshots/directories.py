@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Final
 
 from gridfsmount.core.model import ROOT, SNAPSHOTS, Attributes, Inode, Kind
 from gridfsmount.core.names import LATEST
@@ -14,6 +15,9 @@ from gridfsmount.vfs.snapshots.catalogue import Catalogue
 from gridfsmount.vfs.snapshots.shelf import Shelf
 from gridfsmount.vfs.snapshots.snapshot import Snapshot
 from gridfsmount.vfs.snapshots.tree import AREA, SnapshotTree
+
+_DOTS: Final = 2
+"""Entries that come first: `.` and `..`."""
 
 
 @dataclass(slots=True)
@@ -72,13 +76,13 @@ class SnapshotDirectories:
             yield entry
 
     async def _fixed(self, handle: _Fixed, position: int) -> AsyncGenerator[Entry, None]:
-        if position == 0:
+        if position == 0 or len(handle.entries) == _DOTS:  # or another handle gave the position
             inside = (
                 [(AREA, self._catalogue.folder)]
                 if handle.inode == ROOT
                 else self._catalogue.entries()
             )
-            handle.entries[2:] = inside
+            handle.entries[_DOTS:] = inside
         for index, (name, attributes) in enumerate(handle.entries[position:], position):
             yield Entry(name, attributes, index + 1)
 
