@@ -1,0 +1,1 @@
+"""The lake served on to machines that have neither FUSE nor a way to MongoDB."""
