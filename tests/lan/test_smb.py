@@ -80,6 +80,17 @@ def test_names_are_taken_as_they_are(
     assert {path.name for path in (tmp_path / "back").iterdir()} == set(NAMES)
 
 
+def test_a_name_that_windows_cannot_have_is_shown_but_not_opened(
+    smbd: Smbd, version: str, served: Mounted, tmp_path: Path
+) -> None:
+    (served.path / version / "a:b").write_text("named")
+    short = re.search(r"  (\S+~\S+) ", smbd.run(f"ls {version}/*"))
+    assert short is not None
+    for name in (short[1], "a:b"):
+        refused = smbd.try_(f"get {version}/{name} {tmp_path / 'back'}").stdout
+        assert "NT_STATUS_OBJECT_NAME" in refused
+
+
 def test_files_and_folders_are_renamed_and_removed(
     smbd: Smbd, version: str, served: Mounted, tmp_path: Path
 ) -> None:
