@@ -80,9 +80,7 @@ class LakeTree:
             NeverFound: nor will there be.
         """
         if name == ".":
-            # By a file handle (open_by_handle_at), and the kernel knows no name that may be old.
-            self._recent.take_renamed(parent)
-            return await self.attributes(parent)
+            return await self._by_handle(parent)
         if name == "..":
             folder = await self._recent.directory(parent)
             return await self.attributes(folder.parent if parent != ROOT else ROOT)
@@ -100,6 +98,17 @@ class LakeTree:
             if known is not None and self._recent.is_sealed(known.version, began):
                 raise NeverFound(str(error)) from error
             raise
+
+    async def _by_handle(self, inode: Inode) -> Attributes:
+        """Attributes for open_by_handle_at(2): the kernel knows neither a name nor the inode.
+
+        So no name can be outdated, and nobody has just looked one up: what is gone is gone.
+        """
+        self._recent.take_renamed(inode)
+        held = self._files.find(inode) is not None or self.removed.get(inode) is not None
+        if not held and not inode & LATEST_FLAG:
+            await self._recent.get(inode)
+        return await self.attributes(inode)
 
     async def attributes(self, inode: Inode) -> Attributes:
         """Attributes of an inode.

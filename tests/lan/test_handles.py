@@ -1,15 +1,15 @@
 """File handles, by which NFS servers remember files: the numbers in them are for good."""
 
+import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gridfsmount.vaults.opening import make_vault
-from tests.mounting import Mounted
+from tests.mounting import Mounted, eventually
 from tests.posix.users import needs_root
 from tests.snapshots.conftest import LAKE, MountedAlone
 from tests.snapshots.planting import Planted
@@ -46,7 +46,7 @@ def handle_of(path: Path) -> Handle:
     return Handle(handle.type, bytes(handle.bytes[: handle.size]))
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(mount: Mounted, handle: Handle, flags: int) -> Iterator[int]:
     """Open a file by its handle, in a mount."""
     given = _Handle(size=len(handle.data), type=handle.type)
@@ -63,6 +63,12 @@ def opened(mount: Mounted, handle: Handle, flags: int) -> Iterator[int]:
             os.close(file)
     finally:
         os.close(root)
+
+
+def is_stale(mount: Mounted, handle: Handle) -> bool:
+    with contextlib.suppress(OSError), opened(mount, handle, os.O_RDONLY):
+        return False
+    return True
 
 
 def assert_kept_by_a_new_mount(mount: Mounted, paths: list[Path]) -> None:
@@ -106,3 +112,5 @@ def test_a_file_is_read_and_written_by_its_handle_whatever_its_name(served: Moun
         assert os.read(file, 100) == b"by handle"
         os.pwrite(file, b"BY", 0)
     assert (version / "renamed").read_bytes() == b"BY handle"
+    (version / "renamed").unlink()
+    eventually(lambda: is_stale(served, handle), "the kernel has forgotten the file")
