@@ -48,7 +48,7 @@ class Daemon(Started):
         self.configure()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(),
+                ["setpriv", "--pdeathsig", "TERM", *self.command()],  # nothing outlives the tests
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -5,6 +5,7 @@ import ctypes.util
 import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Self
@@ -58,6 +59,9 @@ class NfsClient:
         url = self._library.nfs_parse_url_dir(self._context, self.url("").encode())
         assert url, self._reason()
         self._library.nfs_destroy_url(ctypes.c_void_p(url))
+        # By itself, two clients of one process and second get the same name, and are one.
+        self._name = ctypes.create_string_buffer(uuid.uuid4().hex.encode())
+        self._library.nfs4_set_client_name(self._context, self._name)
         self._library.nfs_set_autoreconnect(self._context, -1)
         self._do("mount", b"127.0.0.1", export.encode())
 
