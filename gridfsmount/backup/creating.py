@@ -408,7 +408,8 @@ class _Beat:
             self.stop.set()
 
     def _announce(self) -> bool:
-        if self._lake.connection.deployment.writable:
+        # Not `writable`: a user for backups may write to fs.lake alone.
+        if self._lake.connection.deployment.primary:
             with suppress(FileSystemError):
                 self._lake.processes.announce(BACKUP)
                 return True

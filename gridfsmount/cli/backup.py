@@ -28,7 +28,7 @@ def init(uri: str | None, vaults: tuple[str, ...], choice: LakeChoice) -> None:
     from gridfsmount.vaults.opening import is_beside, make_vault
 
     chosen = choose_vaults(choice.config, vaults)
-    with open_lake_for_command(choice, uri, place=PLACE, existing=True) as lake:
+    with open_lake_for_command(choice, uri, place=PLACE, read_only=True) as lake:
         for each in chosen:
             vault = make_vault(each.address, lake.id)
             try:

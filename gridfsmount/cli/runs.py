@@ -41,7 +41,8 @@ def lake_for_notes(choice: LakeChoice, uri: str | None) -> "Iterator[Lake | None
     with ExitStack() as opened:
         lake = None
         if has_address(choice, uri):
-            opening = open_lake_for_command(choice, uri, existing=True, place=PLACE)
+            # Who may write nothing but notes of this kind, to fs.lake, is welcome.
+            opening = open_lake_for_command(choice, uri, read_only=True, place=PLACE)
             try:
                 lake = opened.enter_context(opening)
             except LakeError as error:

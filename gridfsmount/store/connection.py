@@ -23,6 +23,7 @@ from gridfsmount.errors import ConfigError, ConnectError
 from gridfsmount.store.encoding import CODEC, Document
 from gridfsmount.store.rights import may_write
 from gridfsmount.store.seam import Seam, reason_of
+from gridfsmount.store.tls import Tls, check_files, explain, tls_of
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ all the time, and everything else would wait for its deadline."""
 
 _BAD_CREDENTIALS: Final = frozenset({18, 8000})  # AuthenticationFailed, AtlasError
 _UNAUTHORIZED: Final = 13
+_USER_NOT_FOUND: Final = 11  # of the certificate's name; a password's user is never said to lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,11 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
         settled_from: read preference for contents of sealed versions, by its name.
 
     Raises:
-        ConfigError: the address or the bucket name makes no sense.
+        ConfigError: the address, a file that it names, or the bucket name makes no sense.
         ConnectError: no server answers in time, or it refuses the credentials.
     """
+    tls = tls_of(uri)
+    check_files(tls)
     client, name = _client(uri)
     address = _address(client)
     try:
@@ -160,7 +164,7 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
         raise ConfigError(f"{bucket!r} cannot be a bucket's name: {error}") from error
     except PyMongoError as error:
         client.close()
-        raise ConnectError(_refusal(address, error)) from error
+        raise ConnectError(_refusal(address, error, tls)) from error
     collections = [f"{bucket}.{each}" for each in COLLECTIONS]
     deployment = Deployment(
         address=address,
@@ -221,13 +225,22 @@ def _kind(hello: Document) -> str:
     return "replica set" if "setName" in hello else "standalone"
 
 
-def _refusal(address: str, error: PyMongoError) -> str:
+def _refusal(address: str, error: PyMongoError, tls: Tls) -> str:
+    reason = reason_of(error)
     if isinstance(error, OperationFailure):
+        if error.code == _USER_NOT_FOUND:
+            return (
+                f"the server at {address} has no user for the client's certificate: {reason} "
+                "(make one of that name in $external)"
+            )
         if error.code in _BAD_CREDENTIALS:
             return (
                 f"the server at {address} refuses the user name or the password "
                 "(the user may also live in another database: add ?authSource=...)"
             )
         if error.code == _UNAUTHORIZED:
-            return f"the server at {address} wants a user and a password: {reason_of(error)}"
-    return f"no server answered at {address} within {CONNECT_DEADLINE:.0f} s: {reason_of(error)}"
+            return f"the server at {address} wants a user and a password: {reason}"
+        return f"the server at {address} refuses the connection: {reason}"
+    return explain(address, reason, tls) or (
+        f"no server answered at {address} within {CONNECT_DEADLINE:.0f} s: {reason}"
+    )

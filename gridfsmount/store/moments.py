@@ -67,7 +67,7 @@ class Moments:
         Its nodes raise StoreFailed when the server keeps its snapshots for too short a time.
         """
         deployment = self._connection.deployment
-        if deployment.writable:
+        if deployment.primary:
             # Awaited by the majority, before the snapshot: that is of what the majority has, and
             # so of all that was acknowledged until now, attributes too.
             with suppress(AccessDenied):

@@ -43,6 +43,11 @@ _ENOSPC: Final = os.strerror(errno.ENOSPC)
 # Where pymongo goes on with its timeouts, its view of the topology, or the server's whole answer.
 _DUMP: Final = re.compile(r" \(configured timeouts: |, Timeout: |, full error: ")
 
+# Where the server goes on with the whole command: documents, bytes, names of files.
+_REFUSED: Final = re.compile(
+    r"(not authorized on \S+ to execute command) \{ (\w+): ([^\s,]+)[, ].*", re.DOTALL
+)
+
 _UNAVAILABLE: Final = (
     AutoReconnect,
     ConnectionFailure,
@@ -112,11 +117,11 @@ def translate(what: str, error: Exception) -> FileSystemError:
 
 
 def reason_of(error: Exception) -> str:
-    """What the driver or the server says, without the dump of state that follows it."""
+    """What the driver or the server says, without what it dumps: its state, the whole command."""
     details = (isinstance(error, OperationFailure) and error.details) or {}
     for part in (*_write_errors(details), details):
         if isinstance(part.get("errmsg"), str):
-            return str(part["errmsg"])
+            return _REFUSED.sub(r"\1 \2 \3", str(part["errmsg"]))
     return _DUMP.split(str(error), maxsplit=1)[0]
 
 
