@@ -83,6 +83,7 @@ class Mongod(Started):
         replica_set: bool = True,
         auth: bool = False,
         extra: Sequence[str] = (),
+        query: str = "",
         directory: Path | None = None,
     ) -> None:
         """Describe the server and make its directory; `start` starts it.
@@ -92,6 +93,7 @@ class Mongod(Started):
             auth: Clients must log in. There is one user, with all rights, and `uri` has it.
             extra: More arguments for mongod, for example
                 `["--setParameter", "enableTestCommands=1"]` for its failpoints.
+            query: What addresses of this server have at their end, as in "&tls=true".
             directory: Where its data go, instead of a new directory; there they stay.
         """
         self.port = _free_port()
@@ -100,6 +102,7 @@ class Mongod(Started):
         self._replica_set = replica_set
         self._auth = auth
         self._extra = tuple(extra)
+        self._query = query
         self._process: subprocess.Popen[bytes] | None = None
         self._is_set_up = False
 
@@ -113,7 +116,7 @@ class Mongod(Started):
         login = f"{USER}:{quote_plus(PASSWORD)}@" if self._auth else ""
         mode = f"replicaSet={REPLICA_SET}" if self._replica_set else "directConnection=true"
         source = "&authSource=admin" if self._auth else ""
-        return f"mongodb://{login}127.0.0.1:{self.port}/{database}?{mode}{source}"
+        return f"mongodb://{login}127.0.0.1:{self.port}/{database}?{mode}{source}{self._query}"
 
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
         """Return a new client, for the caller to close."""
@@ -234,7 +237,8 @@ class Mongod(Started):
         if not _accepts_connections(self.port):
             return False
         direct: MongoClient[dict[str, Any]] = MongoClient(
-            "127.0.0.1", self.port, directConnection=True, timeoutMS=int(START_SECONDS * 1000)
+            f"mongodb://127.0.0.1:{self.port}/?directConnection=true{self._query}",
+            timeoutMS=int(START_SECONDS * 1000),
         )
         with direct:
             try:

@@ -2,6 +2,8 @@
 
 import logging
 import logging.handlers
+import os
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,16 @@ class _Redacting(logging.Formatter):
         return redact(super().format(record))
 
 
+class _Private(logging.handlers.RotatingFileHandler):
+    """Makes files that other users cannot read: names of files and servers are in them."""
+
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o640)
+
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+
+
 def set_up_logging(file: Path | None, verbosity: int) -> None:
     """Log to `file`, which is rotated at 10 MiB, or to standard error.
 
@@ -29,9 +41,7 @@ def set_up_logging(file: Path | None, verbosity: int) -> None:
     else:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.RotatingFileHandler(
-                file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
-            )
+            handler = _Private(file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"the log {file} cannot be written: {error.strerror}") from error
     handler.setFormatter(_Redacting("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))

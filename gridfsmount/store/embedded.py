@@ -214,6 +214,8 @@ class EmbeddedServer:
             process = subprocess.Popen(
                 [*_ending_with_parent(), *self._command(mongod, socket_path)],
                 cwd="/",
+                # Addresses with passwords may be among ours.
+                env={key: value for key, value in os.environ.items() if key[:12] != "GRIDFSMOUNT_"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
