@@ -43,7 +43,7 @@ def command(name: str, given: Document) -> Document:
     return {name: given[named], **{key: value for key, value in given.items() if key != named}}
 
 
-def role(name: str) -> Document:
+def role_of(name: str) -> Document:
     """A role as it is given to `createRole`."""
     return next(each for _, call, each in calls() if call == "createRole" and each["role"] == name)
 
@@ -52,7 +52,7 @@ def pairs(name: str) -> set[Pair]:
     """What a role has itself, without what it inherits."""
     return {
         (each["resource"]["collection"], action)
-        for each in role(name)["privileges"]
+        for each in role_of(name)["privileges"]
         for action in each["actions"]
     }
 
@@ -60,7 +60,7 @@ def pairs(name: str) -> set[Pair]:
 def without(name: str, lost: Pair) -> list[Document]:
     """The privileges of a role but for one action on one collection."""
     kept = []
-    for each in role(name)["privileges"]:
+    for each in role_of(name)["privileges"]:
         collection = each["resource"]["collection"]
         actions = [action for action in each["actions"] if (collection, action) != lost]
         if actions:

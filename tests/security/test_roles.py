@@ -1,0 +1,124 @@
+"""The roles of docs/security.md: each is enough for its purpose, and nothing of it is too much."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from gridfsmount.errors import LakeError
+from tests.mongod import Mongod
+from tests.mounting import Mounted, assert_healthy_log, mounted
+from tests.security.documented import PASSWORD, Pair, calls, pairs
+from tests.security.users import DATA, NEEDS, Failed, Operation, Site
+
+ROLES = [given["role"] for _, name, given in calls() if name == "createRole"]
+
+CASES = [
+    pytest.param(role, lost, operation, id=f"{role}-{lost[0] or 'database'}-{lost[1]}")
+    for role, operations in NEEDS.items()
+    for operation, needed in operations.items()
+    for lost in sorted(needed)
+]
+
+UNAUTHORIZED = 13
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with Mongod(auth=True) as server, server.client() as client:
+        site = Site(server, client, tmp_path_factory.mktemp("roles"))
+        site.set_up()
+        with Mounted(site.address("ana"), site.folder / "ana") as site.mount:
+            yield site
+
+
+def test_every_privilege_of_every_role_is_looked_at() -> None:
+    assert {role: set().union(*needed.values()) for role, needed in NEEDS.items()} == {
+        role: pairs(role) for role in ROLES
+    }
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [each for operations in NEEDS.values() for each in operations],
+    ids=lambda each: each.__name__,
+)
+def test_a_role_is_enough_for_what_it_is_for(site: Site, operation: Operation) -> None:
+    operation(site)
+
+
+@pytest.mark.parametrize(("role", "lost", "operation"), CASES)
+def test_without_any_one_privilege_something_of_that_fails(
+    site: Site, role: str, lost: Pair, operation: Operation
+) -> None:
+    with site.lacking(role, lost), pytest.raises((Failed, OSError, LakeError)) as raised:
+        operation(site)
+    if isinstance(raised.value, OSError):
+        assert raised.value.errno in (errno.EACCES, errno.EIO)
+    assert PASSWORD not in str(raised.value)
+    assert "Traceback" not in str(raised.value)
+
+
+def test_mounts_of_readers_and_writers_lack_nothing(site: Site, tmp_path: Path) -> None:
+    with (
+        mounted(site.address("guest"), tmp_path / "guest") as reader,
+        mounted(site.address("ana"), tmp_path / "ana") as writer,
+    ):
+        file = writer.version("datasets/test/w") / "file"
+        file.write_bytes(DATA)
+        assert (reader.path / "datasets/test/w/file").read_bytes() == DATA
+        with pytest.raises(OSError, match=r"Read-only file system"):
+            (reader.path / "datasets/test/w/file").unlink()
+        file.unlink()
+    for mount in (reader, writer):
+        assert_healthy_log(mount)
+        told = [line for line in mount.log_text().splitlines() if " WARNING " in line]
+        assert all("read-only: the server takes no writes" in line for line in told), told
+
+
+DENIED: list[tuple[str, str, dict[str, Any]]] = [
+    (user, database, command)
+    for user in ("guest", "ana", "founder", "backup", "keeper", "rescuer", "maker")
+    for home in ["lake" if user in ("guest", "ana", "founder", "backup") else "vault"]
+    for elsewhere in ["vault" if home == "lake" else "lake"]
+    for database, command in (
+        (home, {"dropDatabase": 1}),
+        (home, {"drop": "fs.files" if home == "lake" else "vault.files"}),
+        (home, {"collMod": "fs.files" if home == "lake" else "vault.files"}),
+        (home, {"find": "private"}),
+        (home, {"insert": "private", "documents": [{}]}),
+        (home, {"usersInfo": 1}),
+        (home, {"createUser": "mallory", "pwd": "x", "roles": []}),
+        (elsewhere, {"find": "fs.files" if home == "vault" else "vault.files"}),
+        ("admin", {"find": "system.users"}),
+        ("admin", {"getLog": "global"}),
+    )
+] + [
+    ("guest", "lake", {"insert": "fs.files", "documents": [{}]}),
+    ("guest", "lake", {"update": "fs.tree", "updates": [{"q": {}, "u": {"$set": {"a": 1}}}]}),
+    ("backup", "lake", {"delete": "fs.chunks", "deletes": [{"q": {}, "limit": 0}]}),
+    ("backup", "lake", {"update": "fs.files", "updates": [{"q": {}, "u": {"$set": {"a": 1}}}]}),
+    ("rescuer", "vault", {"delete": "vault.files", "deletes": [{"q": {}, "limit": 0}]}),
+]
+
+
+def test_no_role_gives_more_than_that(site: Site) -> None:
+    allowed = []
+    users = {user for user, _, _ in DENIED}
+    clients = {user: MongoClient[dict[str, Any]](site.address(user)) for user in users}
+    try:
+        for user, database, command in DENIED:
+            try:
+                clients[user][database].command(command)
+            except OperationFailure as error:
+                if error.code == UNAUTHORIZED:
+                    continue
+            allowed.append((user, database, command))
+    finally:
+        for client in clients.values():
+            client.close()
+    assert allowed == []
