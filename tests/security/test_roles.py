@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 from pymongo import MongoClient
@@ -61,6 +62,18 @@ def test_without_any_one_privilege_something_of_that_fails(
         assert raised.value.errno in (errno.EACCES, errno.EIO)
     assert PASSWORD not in str(raised.value)
     assert "Traceback" not in str(raised.value)
+
+
+def test_a_right_that_is_taken_away_is_missed_at_once_and_used_when_it_is_back(site: Site) -> None:
+    assert site.mount is not None
+    file = site.mount.version("datasets/test/draft") / "rights"
+    file.write_bytes(b"before")
+    with site.lacking("lakeWriter", ("fs.files", "insert")):
+        with pytest.raises(PermissionError):
+            file.write_bytes(b"meanwhile")
+        assert file.read_bytes() == b"before"
+    file.write_bytes(b"after")
+    assert file.read_bytes() == b"after"
 
 
 def test_mounts_of_readers_and_writers_lack_nothing(site: Site, tmp_path: Path) -> None:
@@ -122,3 +135,10 @@ def test_no_role_gives_more_than_that(site: Site) -> None:
         for client in clients.values():
             client.close()
     assert allowed == []
+
+
+def test_what_commands_note_in_the_lake_has_no_password(site: Site) -> None:
+    noted = repr(list(site.client["lake"]["fs.lake"].find()))
+    assert "backup create" in noted or "vault" in noted
+    assert PASSWORD not in noted
+    assert quote_plus(PASSWORD) not in noted

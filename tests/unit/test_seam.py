@@ -8,7 +8,7 @@ from bson.errors import InvalidBSON, InvalidDocument
 from pymongo import errors as theirs
 
 from gridfsmount import errors as ours
-from gridfsmount.store.seam import Seam, is_duplicate, translate
+from gridfsmount.store.seam import Seam, is_duplicate, reason_of, translate
 
 
 def refused(code: int, **details: Any) -> theirs.OperationFailure:
@@ -92,3 +92,25 @@ def test_duplicates_are_told_apart() -> None:
     assert is_duplicate(bulk(11000))
     assert not is_duplicate(refused(13))
     assert not is_duplicate(theirs.AutoReconnect("reset"))
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            'not authorized on lake to execute command { find: "fs.tree", filter: { _id: 1 } }',
+            'not authorized on lake to execute command find "fs.tree"',
+        ),
+        (
+            'not authorized on lake to execute command { insert: "fs.chunks", documents: [ {\n} ]}',
+            'not authorized on lake to execute command insert "fs.chunks"',
+        ),
+        (
+            "not authorized on lake to execute command { dbStats: 1, $db: 'lake' }",
+            "not authorized on lake to execute command dbStats 1",
+        ),
+    ],
+)
+def test_a_refusal_does_not_repeat_the_whole_command(said: str, expected: str) -> None:
+    error = theirs.OperationFailure(said, 13, {"code": 13, "errmsg": said})
+    assert reason_of(error) == expected
