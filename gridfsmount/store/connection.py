@@ -50,7 +50,7 @@ all the time, and everything else would wait for its deadline."""
 
 _BAD_CREDENTIALS: Final = frozenset({18, 8000})  # AuthenticationFailed, AtlasError
 _UNAUTHORIZED: Final = 13
-_USER_NOT_FOUND: Final = 11  # of the certificate's name; a password's user is never said to lack
+_USER_NOT_FOUND: Final = 11  # of the certificate's name; with a password no server says so
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,24 @@ def test_a_role_is_enough_for_what_it_is_for(site: Site, operation: Operation) -
     operation(site)
 
 
+def test_users_can_run_every_command_that_the_document_gives_them(site: Site) -> None:
+    site.run("ana", "put", "-q", f"{site.folder}/tree/", "datasets/all/v1")
+    site.run("ana", "fork", "datasets/all/v1", "v2")
+    site.run("ana", "seal", "datasets/all/v1")
+    site.run("ana", "tag", "datasets/all", "production", "v1")
+    site.run("ana", "link", "datasets/all/v2", "--from", "datasets/all/v1")
+    for command in ("show", "manifest", "verify"):
+        site.run("guest", command, "datasets/all/v1")
+    site.run("guest", "diff", "datasets/all/v1", "datasets/all/v2", well=(0, 1))
+    site.run("ana", "delete", "--yes", "datasets/all/v2")
+    site.run("ana", "gc", "--grace", "0s")
+    site.run("ana", "check", "--repair", well=(0, 1))
+    vault = ("--vault", site.address("keeper"))
+    site.run("backup", "backup", "create", *vault)
+    site.run("backup", "backup", "pin", "latest", *vault)
+    site.run("backup", "backup", "unpin", "latest", *vault)
+
+
 @pytest.mark.parametrize(("role", "lost", "operation"), CASES)
 def test_without_any_one_privilege_something_of_that_fails(
     site: Site, role: str, lost: Pair, operation: Operation
