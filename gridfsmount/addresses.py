@@ -1,17 +1,25 @@
-"""Addresses come with passwords: where they are taken from, and kept out of."""
+"""Addresses come with passwords: where they are taken from, and kept out of.
 
-import difflib
+And the config file, which may hold some.
+"""
+
 import os
 import re
 import stat
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from gridfsmount.config.checking import Config, check_text
+from gridfsmount.config.logins import NO_LOGIN, Login, credential, log_in, read_text
 from gridfsmount.errors import ConfigError
 
+CONFIG_VARIABLE: Final = "GRIDFSMOUNT_CONFIG"
+
 URI_VARIABLE: Final = "GRIDFSMOUNT_URI"
+
+BUCKET_VARIABLE: Final = "GRIDFSMOUNT_BUCKET"
 
 DEFAULT_BUCKET: Final = "fs"
 
@@ -20,29 +28,6 @@ _CREDENTIALS: Final = re.compile(r"(mongodb(?:\+srv)?:/{1,2})(?:[^@\s]*@)+", re.
 _SECRET_OPTIONS: Final = re.compile(
     r"\b((?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&\s]+", re.IGNORECASE
 )
-_KEYS: Final[Mapping[str, type]] = {"uri": str, "bucket": str}
-SECTIONS: Final[Mapping[str, Mapping[str, type]]] = {
-    "vaults": {},
-    "backup": {"limit": str, "jobs": int},
-    "verify": {"sample": str, "max_duration": str},
-    "prune": {
-        "keep_last": int,
-        "keep_daily": int,
-        "keep_weekly": int,
-        "keep_monthly": int,
-        "keep_yearly": int,
-        "time_zone": str,
-        "grace": str,
-    },
-    "status": {"backup_max_age": str, "verify_max_age": str},
-}
-"""Tables of a config file and their keys; those of `vaults` are names that people choose."""
-
-_FORMS: Final[Mapping[type, str]] = {
-    str: 'a string, as in key = "..."',
-    int: "a whole number",
-    dict: "a table, as in [name]",
-}
 
 
 def redact(text: str) -> str:
@@ -53,34 +38,49 @@ def redact(text: str) -> str:
 def find_uri(
     given: str,
     file: Path | None,
-    settings: dict[str, str],
+    settings: Mapping[str, Any],
     *,
     place: str,
     file_place: str = "with --uri-file",
     otherwise: str = "",
+    login: Login = NO_LOGIN,
 ) -> str:
     """The address: as given, from a file, from the environment, or from the config file.
 
+    With the user, the password and the certificates of `login`, the environment and the config
+    file in it.
+
     Raises:
         ConfigError: there is none; `place` says where it can be given, `file_place` where the name
-            of a file, and `otherwise` what else will do.
+            of a file, and `otherwise` what else will do. Or the login makes no sense.
     """
+    from_file = False
     if given:
-        return given
-    if file is not None:
-        return read_uri_file(file)
-    uri = known_uri(settings)
+        uri = given
+    elif file is not None:
+        uri = read_uri_file(file)
+    else:
+        uri = known_uri(settings)
+        from_file = uri == settings.get("uri")
     if not uri:
         raise ConfigError(
             f"no URI: give one {place}, {file_place}, in {URI_VARIABLE}, or in a config file"
             f"{otherwise}"
         )
-    return uri
+    return log_in(uri, login, settings, from_file=from_file)
 
 
-def known_uri(settings: dict[str, Any]) -> str:
-    """The address that needs not be given: of the environment, or of the config file; or empty."""
-    return os.environ.get(URI_VARIABLE) or str(settings.get("uri", ""))
+def known_uri(settings: Mapping[str, Any]) -> str:
+    """The address that needs not be given, or empty.
+
+    Of the environment, of a credential of systemd, or of the config file.
+    """
+    return os.environ.get(URI_VARIABLE) or credential("uri") or str(settings.get("uri", ""))
+
+
+def known_bucket(settings: Mapping[str, Any]) -> str:
+    """The bucket that needs not be given: of the environment, of the config file, or the usual."""
+    return os.environ.get(BUCKET_VARIABLE) or str(settings.get("bucket", DEFAULT_BUCKET))
 
 
 def read_uri_file(path: Path) -> str:
@@ -96,46 +96,50 @@ def read_uri_file(path: Path) -> str:
 
 
 def find_config(path: Path | None) -> Path | None:
-    """The config file: the one that was given, else the user's or the machine's, if any."""
-    return path or next((each for each in _default_configs() if _is_file(each)), None)
+    """The config file: as given, of the environment, else the user's or the machine's, if any."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    if path is None and named:
+        return Path(named)
+    return path or next((each for each in default_configs() if _is_file(each)), None)
 
 
-def read_config(path: Path | None) -> dict[str, Any]:
-    """Settings from a TOML file, by default the user's or the machine's, if there is one.
+def load_config(path: Path | None) -> Config:
+    """What a config file says, and all that is wrong in it; the one `find_config` finds.
 
     Raises:
-        ConfigError: unreadable, no TOML, an unknown key, or a value of another type.
+        ConfigError: it cannot be read.
     """
     found = find_config(path)
     if found is None:
-        return {}
-    try:
-        settings = tomllib.loads(_read_private(found))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{found}: {error}") from error
-    known: dict[str, type] = {**_KEYS, **dict.fromkeys(SECTIONS, dict)}
-    _check_keys(str(found), settings, known)
-    for section, keys in SECTIONS.items():
-        values = settings.get(section, {})
-        names = dict.fromkeys(values, str) if section == "vaults" else keys
-        _check_keys(f"{found}: [{section}]", values, names)
-    return settings
+        return Config()
+    text, mode = read_text(found)
+    config = check_text(found, text)
+    complaint = _open_to_all(found, text, mode)
+    return replace(config, problems=(complaint, *config.problems)) if complaint else config
 
 
-def _check_keys(where: str, values: dict[str, Any], known: Mapping[str, type]) -> None:
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}{_meant(key, known)}")
-        if type(value) is not known[key]:  # a bool is an int, but none here
-            raise ConfigError(f"{where}: {key} must be {_FORMS[known[key]]}")
+def sound_config(path: Path | None) -> Config:
+    """What a config file says, if nothing is wrong in it; else as `load_config`.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it makes no sense; the text says what and
+            where.
+    """
+    config = load_config(path)
+    if config.problems:
+        first, *others = config.problems
+        more = f" (and {len(others)} more: see `gridfsmount config check`)" if others else ""
+        raise ConfigError(f"{first}{more}")
+    return config
 
 
-def _meant(key: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+def read_config(path: Path | None) -> Mapping[str, Any]:
+    """The settings of a config file as they are written there; raises as `sound_config`."""
+    return sound_config(path).values
 
 
-def _default_configs() -> list[Path]:
+def default_configs() -> list[Path]:
+    """Where a config file is looked for: the user's, then the machine's."""
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return [
         Path(home).expanduser() / "gridfsmount" / "lake.toml",
@@ -151,12 +155,14 @@ def _is_file(path: Path) -> bool:
 
 
 def _read_private(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            open_to_all = os.fstat(file.fileno()).st_mode & stat.S_IROTH
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if open_to_all and redact(text) != text:
-        raise ConfigError(f"{path} holds a password and everybody may read it: chmod o-r {path}")
+    text, mode = read_text(path)
+    complaint = _open_to_all(path, text, mode)
+    if complaint:
+        raise ConfigError(complaint)
     return text
+
+
+def _open_to_all(path: Path, text: str, mode: int) -> str:
+    if mode & stat.S_IROTH and redact(text) != text:
+        return f"{path} holds a password and everybody may read it: chmod o-r {path}"
+    return ""

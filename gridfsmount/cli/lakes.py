@@ -4,24 +4,26 @@ Without a mount: blocking, on the lake itself.
 """
 
 import functools
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from gridfsmount.addresses import DEFAULT_BUCKET, URI_VARIABLE, find_uri, read_config, redact
+from gridfsmount.addresses import find_uri, known_bucket, known_uri, read_config, redact
+from gridfsmount.config.keys import DEADLINES, LEASES
+from gridfsmount.config.logins import NO_LOGIN, Login
 from gridfsmount.core import defaults
 from gridfsmount.errors import ConfigError, LakeError
 
 if TYPE_CHECKING:
     from gridfsmount.store.lake import Lake
 
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 
 uri_file_option = click.option(
@@ -30,29 +32,36 @@ uri_file_option = click.option(
     help="Read the URI from a file, so that its password is in no command line.",
 )
 
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="TOML file with `uri` and `bucket`.  [default: ~/.config/gridfsmount/lake.toml, "
-    "/etc/gridfsmount/lake.toml]",
-)
+
+def config_option_with(**more: Any) -> Callable[[F], F]:
+    """--config, with more attributes of a click option."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="TOML file with `uri` and more: see `gridfsmount config show`.  "
+        "[default: ~/.config/gridfsmount/lake.toml, /etc/gridfsmount/lake.toml]",
+        **more,
+    )
+
+
+config_option = config_option_with()
 
 bucket_option = click.option("--bucket", help="Prefix of the GridFS collections.  [default: fs]")
 
 deadline_option = click.option(
     "--deadline",
-    type=click.FloatRange(1, 3600),
+    type=DEADLINES,
     default=defaults.DEFAULT_DEADLINE,
-    show_default=True,
-    help="Seconds for one database operation, fail-over included.",
+    show_default="30s",
+    help="Time for one database operation, fail-over included.",
 )
 
 lease_option = click.option(
     "--lease",
-    type=click.FloatRange(1, 86400),
+    type=LEASES,
     default=defaults.DEFAULT_LEASE,
-    show_default=True,
-    help="Seconds after which a dead writer's upload is swept away.",
+    show_default="5m",
+    help="Time after which a dead writer's upload is swept away.",
 )
 
 
@@ -65,6 +74,40 @@ class LakeChoice:
     bucket: str | None
     deadline: float
     embedded: Path | None = None
+    login: Login = NO_LOGIN
+
+
+def login_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say who asks; the command gets them as one argument, `login`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        user: str | None,
+        password_file: Path | None,
+        ask_password: bool,
+        tls_ca_file: Path | None,
+        tls_cert_file: Path | None,
+        **rest: Any,
+    ) -> None:
+        login = Login(user, password_file, ask_password, tls_ca_file, tls_cert_file)
+        command(*args, login=login, **rest)
+
+    file = click.Path(path_type=Path)
+    options = [
+        click.option("--user", help="User of the server, unless the URI names one."),
+        click.option("--password-file", type=file, help="Read that user's password from a file."),
+        click.option("--ask-password", is_flag=True, help="Ask for the password at the terminal."),
+        click.option(
+            "--tls-ca-file", type=file, help="Trust servers with certificates of this CA."
+        ),
+        click.option(
+            "--tls-cert-file", type=file, help="Certificate and key of this client, as PEM."
+        ),
+    ]
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def lake_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -78,9 +121,10 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
         bucket: str | None,
         deadline: float,
         embedded: Path | None,
+        login: Login,
         **rest: Any,
     ) -> None:
-        choice = LakeChoice(uri_file, config, bucket, deadline, embedded)
+        choice = LakeChoice(uri_file, config, bucket, deadline, embedded, login)
         command(*args, choice=choice, **rest)
 
     unmounted = click.option(
@@ -89,9 +133,17 @@ def lake_options(command: Callable[..., None]) -> Callable[..., None]:
         metavar="DIR",
         help="The lake of `mount --embedded DIR`, mounted or not.",
     )
-    for option in (deadline_option, bucket_option, unmounted, config_option, uri_file_option):
-        wrapped = option(wrapped)
-    return wrapped
+    decorated: Callable[..., None] = wrapped
+    for option in (
+        deadline_option,
+        login_options,
+        bucket_option,
+        unmounted,
+        config_option,
+        uri_file_option,
+    ):
+        decorated = option(decorated)
+    return decorated
 
 
 def says_errors(code: int = 1) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -144,10 +196,10 @@ def open_lake_for_command(
         StartupError: at the block's start: no server, no rights, or no lake; the text says which.
     """
     settings = read_config(choice.config)
-    bucket = settings.get("bucket", DEFAULT_BUCKET) if choice.bucket is None else choice.bucket
+    bucket = known_bucket(settings) if choice.bucket is None else choice.bucket
     address = ""
     if choice.embedded is None:
-        address = find_uri(uri or "", choice.uri_file, settings, place=place)
+        address = find_uri(uri or "", choice.uri_file, settings, place=place, login=choice.login)
     else:
         _check_embedded(choice, uri, must_exist=read_only or existing)
     return _opened(choice, address, bucket, read_only, read_only or existing, lease)
@@ -174,12 +226,23 @@ def _opened(
 
 def has_address(choice: LakeChoice, uri: str | None) -> bool:
     """Whether anything says which lake: the command line, the environment or a config file."""
-    given = uri or choice.uri_file or choice.embedded or os.environ.get(URI_VARIABLE)
-    return bool(given or read_config(choice.config).get("uri"))
+    given = uri or choice.uri_file or choice.embedded
+    return bool(given or known_uri(read_config(choice.config)))
+
+
+def check_embedded(uri: str | None, uri_file: Path | None, login: Login) -> None:
+    """Refuse what does not go with --embedded.
+
+    Raises:
+        ConfigError: another server is named, or a user.
+    """
+    if uri or uri_file:
+        raise ConfigError("--embedded brings its own server: leave the URI out")
+    if login.is_given:
+        raise ConfigError("--embedded brings its own server, without users: leave the user out")
 
 
 def _check_embedded(choice: LakeChoice, uri: str | None, *, must_exist: bool) -> None:
-    if uri or choice.uri_file:
-        raise ConfigError("--embedded brings its own server: leave the URI out")
+    check_embedded(uri, choice.uri_file, choice.login)
     if must_exist and choice.embedded is not None and not choice.embedded.is_dir():
         raise ConfigError(f"--embedded {choice.embedded}: there is no such folder")

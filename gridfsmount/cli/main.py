@@ -8,43 +8,44 @@ from typing import Final
 import click
 
 from gridfsmount import __version__
-from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, known_uri, read_config, redact
+from gridfsmount.addresses import find_uri, known_bucket, known_uri, redact, sound_config
 from gridfsmount.cli.backup import backup
+from gridfsmount.cli.config import config_commands
+from gridfsmount.cli.defaults import MOUNT, named_by_source, with_config
 from gridfsmount.cli.diff import diff
 from gridfsmount.cli.history import log, show
 from gridfsmount.cli.lakes import (
     LakeChoice,
     bucket_option,
-    config_option,
+    check_embedded,
     deadline_option,
     lake_options,
     lease_option,
+    login_options,
     says_errors,
     uri_file_option,
 )
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.manifest import manifest
-from gridfsmount.cli.parameters import MAX_ID, Duration, Owner, Size, Umask, jobs_option
+from gridfsmount.cli.parameters import Duration, jobs_option
 from gridfsmount.cli.sealing import seal
-from gridfsmount.cli.secrets import scrub_process_title
+from gridfsmount.cli.secrets import forbid_core_dumps, forget_secrets, scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
 from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
+from gridfsmount.config.keys import SECTIONS
+from gridfsmount.config.logins import Login
 from gridfsmount.core import defaults
-from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
-from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
+from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
+from gridfsmount.core.preferences import PRIMARY
 from gridfsmount.errors import ConfigError, MountError
 from gridfsmount.mount.daemon import default_log_file, run_in_background
 from gridfsmount.mount.mountpoint import check_mountpoint, unmount
 from gridfsmount.mount.options import MountOptions
 
-MIN_CACHE: Final = 1 << 20
-"""A mebibyte: less holds no chunk of the default size."""
-
-MAX_CACHE: Final = 1 << 40
-
-MAX_DISK_CACHE: Final = 1 << 50
+MOUNT_KINDS: Final = {name: key.kind for name, key in SECTIONS["mount"].items()}
+"""Options take what the keys of the same names take."""
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            raise click.UsageError(redact(error.format_message()), error.ctx) from error
+            raise click.UsageError(redact(named_by_source(error)), error.ctx) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,10 +71,11 @@ def commands() -> None:
     """Mount a MongoDB GridFS data lake as an ordinary directory tree."""
 
 
-@commands.command()
-@click.argument("arguments", nargs=-1, metavar="[URI] MOUNTPOINT")
+@commands.command(context_settings=MOUNT)
+@click.argument("arguments", nargs=-1, metavar="[URI] [MOUNTPOINT]")
 @uri_file_option
-@config_option
+@with_config
+@login_options
 @click.option(
     "--embedded",
     type=click.Path(path_type=Path),
@@ -87,19 +89,19 @@ def commands() -> None:
     is_flag=True,
     help="Mount the snapshots of vaults alone, as when the server is gone.",
 )
-@click.option("--read-only", is_flag=True, help="Refuse all changes.")
-@click.option("--allow-other", is_flag=True, help="Let other users in.")
+@click.option("--read-only/--read-write", default=False, help="Refuse all changes.")
+@click.option("--allow-other/--no-allow-other", default=False, help="Let other users in.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay here; log to standard error.")
 @click.option(
     "--chunk-size",
-    type=Size(MIN_CHUNK_SIZE, MAX_CHUNK_SIZE),
+    type=MOUNT_KINDS["chunk_size"],
     default=DEFAULT_CHUNK_SIZE,
     show_default="1MiB",
     help="Chunk size of new files, 4KiB to 8MiB.",
 )
 @click.option(
     "--cache-size",
-    type=Size(MIN_CACHE, MAX_CACHE),
+    type=MOUNT_KINDS["cache_size"],
     default=defaults.DEFAULT_CACHE,
     show_default="128MiB",
     help="Memory for chunks that were read.",
@@ -112,22 +114,24 @@ def commands() -> None:
 )
 @click.option(
     "--disk-cache-size",
-    type=Size(MIN_CACHE, MAX_DISK_CACHE),
+    type=MOUNT_KINDS["disk_cache_size"],
     help="Most of it that may be kept.  [default: 50GiB]",
 )
 @click.option(
     "--read-preference",
-    type=click.Choice(READ_PREFERENCES),
+    type=MOUNT_KINDS["read_preference"],
     default=PRIMARY,
     show_default=True,
     help="Members of a replica set to ask for what lies in sealed versions.",
 )
-@click.option("--uid", type=click.IntRange(0, MAX_ID), help="Owner of adopted files.")
-@click.option("--gid", type=click.IntRange(0, MAX_ID), help="Group of adopted files.")
-@click.option("--umask", type=Umask(), help="Permissions that adopted files lack, as in 022.")
+@click.option("--uid", type=MOUNT_KINDS["uid"], help="Owner of adopted files.")
+@click.option("--gid", type=MOUNT_KINDS["gid"], help="Group of adopted files.")
+@click.option(
+    "--umask", type=MOUNT_KINDS["umask"], help="Permissions that adopted files lack, as in 022."
+)
 @click.option(
     "--squash",
-    type=Owner(),
+    type=MOUNT_KINDS["squash"],
     metavar="UID:GID",
     help="Show everything as owned by this user and group.",
 )
@@ -144,6 +148,7 @@ def mount(
     arguments: tuple[str, ...],
     uri_file: Path | None,
     config: Path | None,
+    login: Login,
     embedded: Path | None,
     bucket: str | None,
     vaults: tuple[str, ...],
@@ -168,15 +173,18 @@ def mount(
     """Mount a lake on MOUNTPOINT, an empty directory.
 
     The URI (mongodb://user:password@host/database) may also come from --uri-file, from the
-    environment (GRIDFSMOUNT_URI) or from a config file, where nobody else sees its password.
+    environment (GRIDFSMOUNT_URI) or from a config file, where nobody else sees its password. So
+    may every option: GRIDFSMOUNT_CACHE_SIZE goes before `cache_size` below [mount] of the file,
+    and --cache-size before both. MOUNTPOINT may be `mountpoint` there.
 
     The snapshots of vaults, of --vault or of the config file, are shown below `snapshots`. With
     --vault and no URI from anywhere, or with --no-lake, there is nothing else in the mount.
 
     Returns when the mount answers; `gridfsmount umount MOUNTPOINT` ends it.
     """
-    given, mountpoint = _split(arguments)
-    settings = read_config(config)
+    found = sound_config(config)
+    settings = found.values
+    given, mountpoint = _split(arguments, found.table("mount").get("mountpoint"))
     if no_lake and (given or uri_file or embedded):
         raise ConfigError("--no-lake mounts vaults alone: leave the lake out")
     alone = no_lake or (bool(vaults) and not (given or uri_file or embedded or known_uri(settings)))
@@ -191,11 +199,12 @@ def mount(
             settings,
             place="before the mount point",
             otherwise="; or --embedded DIR for a private server, or --no-lake for vaults alone",
+            login=login,
         ),
         embedded=embedded.absolute() if embedded else None,
         lake=not alone,
         vaults=mounted_vaults(config, vaults, needed=alone),
-        bucket=settings.get("bucket", DEFAULT_BUCKET) if bucket is None else bucket,
+        bucket=known_bucket(settings) if bucket is None else bucket,
         read_only=read_only,
         allow_other=allow_other,
         chunk_size=chunk_size,
@@ -208,8 +217,10 @@ def mount(
         lease=lease,
         **{name: value for name, value in optional.items() if value is not None},
     )
-    if embedded and (given or uri_file):
-        raise ConfigError("--embedded brings its own server: leave the URI out")
+    if embedded:
+        check_embedded(given, uri_file, login)
+    forget_secrets()
+    forbid_core_dumps()
     check_mountpoint(options.mountpoint)
     if log_file is not None:
         log_file = log_file.absolute()
@@ -353,6 +364,7 @@ def status(address: str | None, uri: str | None, choice: LakeChoice, as_json: bo
 
 
 commands.add_command(backup)
+commands.add_command(config_commands)
 commands.add_command(put)
 commands.add_command(get)
 commands.add_command(manifest)
@@ -374,12 +386,17 @@ def _run(options: MountOptions, ready: Callable[[], None]) -> None:
     run(options, ready)
 
 
-def _split(arguments: tuple[str, ...]) -> tuple[str, Path]:
+def _split(arguments: tuple[str, ...], known: Path | None) -> tuple[str, Path]:
+    """The URI, or an empty string, and the mount point: `known` is that of the config file."""
     match arguments:
-        case [mountpoint]:
-            if "://" in mountpoint:
-                raise click.UsageError("MOUNTPOINT is missing after the URI")
-            return "", Path(mountpoint)
+        case [] if known is not None:
+            return "", known
+        case [only]:
+            if "://" not in only:
+                return "", Path(only)
+            if known is not None:
+                return only, known
+            raise click.UsageError("MOUNTPOINT is missing after the URI")
         case [uri, mountpoint]:
             if "://" in mountpoint:
                 raise click.UsageError("the URI comes first, then MOUNTPOINT")

@@ -4,13 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any, Final
 
-import click
-
-from gridfsmount.addresses import find_config, read_config
-from gridfsmount.cli.parameters import MAX_JOBS, Duration, Percent, Rate, TimeZone
-from gridfsmount.errors import ConfigError
+from gridfsmount.addresses import sound_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +62,17 @@ class Settings:
     status: StatusSettings = StatusSettings()
 
 
-KEPT: Final = click.IntRange(0, 100_000)
-"""How many snapshots a rule keeps."""
-
-KINDS: Final[Mapping[str, Mapping[str, click.ParamType[Any]]]] = {
-    "backup": {"limit": Rate(), "jobs": click.IntRange(1, MAX_JOBS)},
-    "verify": {"sample": Percent(), "max_duration": Duration()},
-    "prune": {
-        "keep_last": KEPT,
-        "keep_daily": KEPT,
-        "keep_weekly": KEPT,
-        "keep_monthly": KEPT,
-        "keep_yearly": KEPT,
-        "time_zone": TimeZone(),
-        "grace": Duration(),
-    },
-    "status": {"backup_max_age": Duration(), "verify_max_age": Duration()},
-}
-"""How values are read; as the options of the same names are."""
-
-
 def read_settings(config: Path | None) -> Settings:
     """Settings from the config file that was given, else from the user's or the machine's.
 
     Raises:
         ConfigError: it cannot be read, or something in it makes no sense; the text says what.
     """
-    document = read_config(config)
-    where = find_config(config)
-    values = {
-        section: {
-            key: _parsed(f"{where}: [{section}]: {key}", kinds[key], value)
-            for key, value in document.get(section, {}).items()
-        }
-        for section, kinds in KINDS.items()
-    }
+    found = sound_config(config)
     return Settings(
-        vaults=document.get("vaults", {}),
-        backup=BackupSettings(**values["backup"]),
-        verify=VerifySettings(**values["verify"]),
-        prune=PruneSettings(**values["prune"]),
-        status=StatusSettings(**values["status"]),
+        vaults=found.table("vaults"),
+        backup=BackupSettings(**found.table("backup")),
+        verify=VerifySettings(**found.table("verify")),
+        prune=PruneSettings(**found.table("prune")),
+        status=StatusSettings(**found.table("status")),
     )
-
-
-def _parsed(where: str, kind: click.ParamType[Any], value: object) -> Any:
-    try:
-        return kind.convert(value, None, None)
-    except click.BadParameter as error:
-        raise ConfigError(f"{where}: {error.message}") from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gridfsmount.addresses import DEFAULT_BUCKET, find_uri, read_config
+from gridfsmount.addresses import find_uri, known_bucket, read_config
 from gridfsmount.cache.disk import DiskCache
 from gridfsmount.cache.memory import ChunkCache
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
@@ -109,7 +109,7 @@ class Doors:
 
     def _opened(self, access: Access, *, existing: bool) -> Door:
         settings = read_config(None)
-        bucket = settings.get("bucket", DEFAULT_BUCKET) if access.bucket is None else access.bucket
+        bucket = known_bucket(settings) if access.bucket is None else access.bucket
         address = ""
         if access.embedded is None:
             uri_file = None if access.uri_file is None else Path(access.uri_file)

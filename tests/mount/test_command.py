@@ -550,7 +550,7 @@ def test_collections_that_cannot_hold_a_lake_are_named(
         (["--uid", "-1"], "-1 is not in the range"),
         (["--gid", "4294967295"], "4294967295 is not in the range"),
         (["--deadline", "0"], "not in the range"),
-        (["--lease", "never"], "'never' is not a valid float"),
+        (["--lease", "never"], "'never' is not a duration like"),
         (["--secure"], "No such option"),
         (["--bucket"], "MOUNTPOINT is missing after the URI"),
     ],
@@ -624,10 +624,10 @@ def test_a_uri_file_must_be_readable_private_and_not_empty(shell: Shell) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('url = "mongodb://127.0.0.1"', "unknown key 'url'; did you mean 'uri'"),
-        ("uri = 5", "uri must be a string"),
-        ('uri = "mongodb://root:sekret@127.0.0.1', "lake.toml: "),
-        ("[lake]\nuri = 'x'", "unknown key 'lake'"),
+        ('url = "mongodb://127.0.0.1"', "lake.toml:1: url: unknown key; did you mean 'uri'"),
+        ("uri = 5", "lake.toml:1: uri: must be a string"),
+        ('uri = "mongodb://root:sekret@127.0.0.1', "lake.toml:1: no TOML: "),
+        ("[lake]\nuri = 'x'", "lake.toml:1: lake: unknown key"),
     ],
 )
 def test_a_config_file_that_makes_no_sense_is_refused(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridfsmount.cli.parameters import Duration, Owner, Percent, Rate, Size, Umask
+from gridfsmount.config.kinds import Duration, Owner, Percent, Rate, Size, Umask
 
 SIZE = Size(4 << 10, 8 << 20)
 ANY_SIZE = Size(0, 1 << 60)
@@ -93,13 +93,17 @@ def test_what_is_no_owner_is_refused(text: str) -> None:
         ("24h", 86400),
         (" 7 D ", 604800),
         ("2w", 1209600),
+        ("1.5", 1.5),
+        ("0.25 s", 0.25),
     ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "-1s", "1.5h", "1h30m", "h", "1y", "9999999999", "999999w"])
+@pytest.mark.parametrize(
+    "text", ["", "-1s", "1.5h", "1.m", ".5s", "1h30m", "h", "1y", "9999999999", "999999w"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"duration like|longer than a century"):
         Duration().convert(text, None, None)

@@ -119,7 +119,11 @@ def test_settings_come_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("uri = ", "Invalid"), ("url = 'x'", "unknown key"), ("bucket = 5", "must be a string")],
+    [
+        ("uri = ", "invalid value"),
+        ("url = 'x'", "unknown key"),
+        ("bucket = 5", "bucket: must be a string"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

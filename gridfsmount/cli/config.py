@@ -1,0 +1,200 @@
+"""`gridfsmount config`: what is wrong with the config file, and what holds in the end."""
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gridfsmount.addresses import (
+    default_configs,
+    find_config,
+    load_config,
+    redact,
+    sound_config,
+)
+from gridfsmount.cli.lakes import config_option, says_errors
+from gridfsmount.cli.wording import printable
+from gridfsmount.config.checking import Config
+from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
+from gridfsmount.config.logins import PASSWORD_VARIABLE, credential, open_to_others
+from gridfsmount.errors import ConfigError
+
+HIDDEN = "***"
+
+
+@click.group("config")
+def config_commands() -> None:
+    """Check the config file; show what holds, and where it comes from."""
+
+
+@config_commands.command()
+@config_option
+@says_errors()
+def check(config: Path | None) -> None:
+    """Tell everything that is wrong with the config file, and with the files that it names.
+
+    The exit code is 0 when nothing is, 1 when something is or when there is no file.
+    """
+    found = _found(config)
+    problems = problems_of(found)
+    for problem in problems:
+        click.echo(printable(redact(problem)), err=True)
+    if problems:
+        sys.exit(1)
+    click.echo(f"{printable(str(found))} is in order")
+
+
+@config_commands.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@says_errors()
+def show(config: Path | None, as_json: bool) -> None:
+    """Show what holds: of the environment, of the config file, or the default; secrets as ***.
+
+    Options of a command go before all of it.
+    """
+    rows = list(effective(sound_config(config)))
+    if as_json:
+        objects = [
+            {"table": row.table, "key": row.key, "value": row.value, "source": row.source}
+            for row in rows
+        ]
+        click.echo(json.dumps(objects, indent=2))
+        return
+    width = max(len(row.value) for row in rows if len(row.value) <= WIDEST)
+    table = ""
+    for row in rows:
+        if row.table != table:
+            table = row.table
+            click.echo(f"\n[{table}]")
+        click.echo(printable(f"{row.key:24} {row.value:{width}}  {row.source}").rstrip())
+
+
+WIDEST = 48
+"""Columns of a value; what is longer moves its source to the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One key as it holds."""
+
+    table: str
+    """Empty outside of all tables."""
+    key: str
+    value: str
+    source: str
+    """FILE:LINE, the name of a variable, `credential`, or `default`."""
+
+
+def effective(config: Config) -> Iterator[Row]:
+    """Every key that has a value, and the defaults, in the order of the tables."""
+    for section, keys in {"": KEYS, **SECTIONS}.items():
+        if section == VAULTS:
+            for name, address in config.table(VAULTS).items():
+                yield Row(section, name, redact(address), config.place(section, name))
+        for name, key in keys.items():
+            row = _row(config, section, name, key)
+            if row is not None:
+                yield row
+        if not section:
+            yield from _password()
+
+
+def _row(config: Config, section: str, name: str, key: Key) -> Row | None:
+    if key.variable and os.environ.get(key.variable):
+        return Row(section, name, redact(os.environ[key.variable]), key.variable)
+    if (section, name) == ("", "uri") and credential("uri"):
+        return Row(section, name, redact(credential("uri") or ""), "credential uri")
+    if (section, name) in config.parsed:
+        values: Any = config.values[section] if section else config.values
+        value = values[name]
+        text = str(value).lower() if isinstance(value, bool) else redact(str(value))
+        return Row(section, name, text, config.place(section, name))
+    return Row(section, name, key.default, "default") if key.default else None
+
+
+def _password() -> Iterator[Row]:
+    if os.environ.get(PASSWORD_VARIABLE):
+        yield Row("", "password", HIDDEN, PASSWORD_VARIABLE)
+    elif credential("password") is not None:
+        yield Row("", "password", HIDDEN, "credential password")
+
+
+def _found(config: Path | None) -> Path:
+    found = find_config(config)
+    if found is None:
+        places = " and ".join(map(str, default_configs()))
+        raise ConfigError(f"there is no config file: looked for {places}")
+    return found
+
+
+def problems_of(path: Path) -> list[str]:
+    """Everything that is wrong with a config file and with what it names, a line for each.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    config = load_config(path)
+    return [*config.problems, *_files(config)]
+
+
+def _files(config: Config) -> Iterator[str]:
+    """What is wrong with the files and folders that the file names."""
+
+    def said(section: str, name: str, what: str) -> str:
+        table = f"[{section}] " if section else ""
+        return f"{config.place(section, name)}: {table}{name}: {what}"
+
+    for name, secret in (
+        ("password_file", True),
+        ("tls_ca_file", False),
+        ("tls_certificate_key_file", True),
+    ):
+        if ("", name) in config.parsed:
+            what = _unreadable(config.parsed["", name], secret=secret)
+            if what:
+                yield said("", name, what)
+    for section, name, made in (
+        ("mount", "mountpoint", False),
+        ("mount", "disk_cache", True),
+        ("log", "file", True),
+    ):
+        path: Path | None = config.parsed.get((section, name))
+        if path is not None:
+            what = _unfit(path if name != "file" else path.parent, made=made)
+            if what:
+                yield said(section, name, what)
+
+
+def _unreadable(path: Path, *, secret: bool) -> str:
+    """Why a file cannot be used; empty if it can."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            empty = not file.read(1)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    if empty:
+        return f"{path} is empty"
+    return open_to_others(path, stat.S_IMODE(status.st_mode)) if secret else ""
+
+
+def _unfit(folder: Path, *, made: bool) -> str:
+    """Why a folder cannot be used; empty if it can. With `made`, a mount makes what is missing."""
+    try:
+        if folder.is_dir():
+            return ""
+        if folder.exists():
+            return f"{folder} is no folder"
+        if made and folder.parent.is_dir():
+            return ""
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    missing = folder.parent if made else folder
+    return f"{missing} does not exist: make it with mkdir"

@@ -1,0 +1,118 @@
+"""What a config file says, and everything that is wrong with it, with the line of each."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gridfsmount.config.keys import KEYS, SECTIONS, key_of
+from gridfsmount.config.lines import find_lines
+
+_FORMS: Final[Mapping[type, str]] = {
+    str: 'must be a string, as in key = "..."',
+    int: "must be a whole number",
+    bool: "must be true or false",
+    dict: "must be a table, as in [name]",
+}
+
+_POSITION: Final = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config file that was read; without one, nothing is in it."""
+
+    path: Path | None = None
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """As TOML has them; they may hold passwords."""
+    parsed: Mapping[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    """By table (empty outside of all) and key, as their kinds make them."""
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    """Each one line, with file and line; the file is of use only when there are none."""
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The parsed values of one table; those outside of all for an empty name."""
+        return {key: value for (table, key), value in self.parsed.items() if table == name}
+
+    def place(self, section: str, name: str = "") -> str:
+        """File and line of a key, or else of its table; for messages."""
+        return place(self.path, self.lines, section, name)
+
+
+def place(
+    path: Path | None, lines: Mapping[tuple[str, ...], int], section: str, name: str = ""
+) -> str:
+    """File and line of a key, or else of its table; for messages."""
+    whole = tuple(each for each in (section, name) if each)
+    line = lines.get(whole) or lines.get(whole[:1])
+    return f"{path}:{line}" if line else str(path)
+
+
+def check_text(path: Path, text: str) -> Config:
+    """What the text of a config file says, with all that is wrong in it.
+
+    No message repeats a value that may be secret: those of `uri` and of [vaults].
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Config(path, problems=(_no_toml(path, text, str(error)),))
+    lines = find_lines(text)
+    problems: list[str] = []
+    parsed: dict[tuple[str, str], Any] = {}
+
+    def say(section: str, name: str, what: str) -> None:
+        table = f"[{section}] " if section else ""
+        problems.append(f"{place(path, lines, section, name)}: {table}{name}: {what}")
+
+    def take(section: str, values: Mapping[str, Any], known: Collection[str]) -> None:
+        for name, value in values.items():
+            key = key_of(section, name)
+            if key is None:
+                say(section, name, f"unknown key{_meant(section, name, known)}")
+            elif type(value) is not key.form:  # a bool is an int, but none here
+                say(section, name, _FORMS[key.form])
+            else:
+                try:
+                    parsed[section, name] = key.kind.convert(value, None, None)
+                except click.BadParameter as error:
+                    say(section, name, error.message.rstrip("."))
+
+    take("", {name: each for name, each in values.items() if name not in SECTIONS}, KEYS)
+    for section, keys in SECTIONS.items():
+        table = values.get(section, {})
+        if isinstance(table, dict):
+            take(section, table, keys)
+        else:
+            say("", section, _FORMS[dict])
+    order = {message: _line_of(message, path) for message in problems}
+    return Config(path, values, parsed, lines, tuple(sorted(problems, key=order.__getitem__)))
+
+
+def _line_of(message: str, path: Path) -> int:
+    match = re.match(rf"{re.escape(str(path))}:(\d+):", message)
+    return int(match[1]) if match else 0
+
+
+def _no_toml(path: Path, text: str, what: str) -> str:
+    match = _POSITION.search(what)
+    line = int(match[1]) if match else len(text.splitlines())
+    what = _POSITION.sub("", what).removesuffix(" (at end of document)")
+    return f"{path}:{line}: no TOML: {what[:1].lower()}{what[1:]}"
+
+
+def _meant(section: str, name: str, known: Collection[str]) -> str:
+    elsewhere = [f"[{each}]" for each, keys in SECTIONS.items() if name in keys]
+    if elsewhere:
+        return f"; it goes below {' or '.join(elsewhere)}"
+    if name in KEYS:
+        return "; it goes above all tables"
+    names = [*known] if section else [*known, *SECTIONS]
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
