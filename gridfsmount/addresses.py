@@ -83,6 +83,14 @@ def known_bucket(settings: Mapping[str, Any]) -> str:
     return os.environ.get(BUCKET_VARIABLE) or str(settings.get("bucket", DEFAULT_BUCKET))
 
 
+def known_embedded(settings: Mapping[str, Any]) -> Path | None:
+    """The folder of a private server in the config file, unless an address goes before that."""
+    folder = settings.get("embedded")
+    if folder is None or os.environ.get(URI_VARIABLE) or credential("uri"):
+        return None
+    return Path(folder).expanduser()
+
+
 def read_uri_file(path: Path) -> str:
     """The address in a file's first line.
 

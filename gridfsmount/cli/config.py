@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -25,7 +25,10 @@ from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
 from gridfsmount.config.logins import PASSWORD_VARIABLE, credential, open_to_others
 from gridfsmount.errors import ConfigError
 
-HIDDEN = "***"
+HIDDEN: Final = "***"
+
+WIDEST: Final = 48
+"""Columns of a value; what is longer moves its source to the right."""
 
 
 @click.group("config")
@@ -74,10 +77,6 @@ def show(config: Path | None, as_json: bool) -> None:
             table = row.table
             click.echo(f"\n[{table}]")
         click.echo(printable(f"{row.key:24} {row.value:{width}}  {row.source}").rstrip())
-
-
-WIDEST = 48
-"""Columns of a value; what is longer moves its source to the right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +140,31 @@ def problems_of(path: Path) -> list[str]:
         ConfigError: it cannot be read.
     """
     config = load_config(path)
-    return [*config.problems, *_files(config)]
+    return [*config.problems, *_addresses(config), *_files(config)]
+
+
+def _said(config: Config, section: str, name: str, what: str) -> str:
+    table = f"[{section}] " if section else ""
+    return f"{config.place(section, name)}: {table}{name}: {what}"
+
+
+def _addresses(config: Config) -> Iterator[str]:
+    """What is wrong with the spelling of addresses."""
+    from gridfsmount.store.connection import complaint_about  # pymongo takes a while
+
+    for (section, name), value in config.parsed.items():
+        is_vault = section == VAULTS and str(value).startswith("mongodb://")
+        if (section, name) == ("", "uri") or is_vault:
+            what = complaint_about(value)
+            if what:
+                yield _said(config, section, name, what)
 
 
 def _files(config: Config) -> Iterator[str]:
     """What is wrong with the files and folders that the file names."""
-
-    def said(section: str, name: str, what: str) -> str:
-        table = f"[{section}] " if section else ""
-        return f"{config.place(section, name)}: {table}{name}: {what}"
-
+    mount = config.table("mount")
+    if "disk_cache_size" in mount and "disk_cache" not in mount:
+        yield _said(config, "mount", "disk_cache_size", "says how much, but no `disk_cache` where")
     for name, secret in (
         ("password_file", True),
         ("tls_ca_file", False),
@@ -159,8 +173,9 @@ def _files(config: Config) -> Iterator[str]:
         if ("", name) in config.parsed:
             what = _unreadable(config.parsed["", name], secret=secret)
             if what:
-                yield said("", name, what)
+                yield _said(config, "", name, what)
     for section, name, made in (
+        ("", "embedded", True),
         ("mount", "mountpoint", False),
         ("mount", "disk_cache", True),
         ("log", "file", True),
@@ -169,7 +184,7 @@ def _files(config: Config) -> Iterator[str]:
         if path is not None:
             what = _unfit(path if name != "file" else path.parent, made=made)
             if what:
-                yield said(section, name, what)
+                yield _said(config, section, name, what)
 
 
 def _unreadable(path: Path, *, secret: bool) -> str:

@@ -8,13 +8,20 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from gridfsmount.addresses import find_uri, known_bucket, known_uri, read_config, redact
+from gridfsmount.addresses import (
+    find_uri,
+    known_bucket,
+    known_embedded,
+    known_uri,
+    read_config,
+    redact,
+)
 from gridfsmount.config.keys import DEADLINES, LEASES
 from gridfsmount.config.logins import NO_LOGIN, Login
 from gridfsmount.core import defaults
@@ -29,6 +36,7 @@ P = ParamSpec("P")
 uri_file_option = click.option(
     "--uri-file",
     type=click.Path(path_type=Path),
+    allow_from_autoenv=False,
     help="Read the URI from a file, so that its password is in no command line.",
 )
 
@@ -94,16 +102,16 @@ def login_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, login=login, **rest)
 
     file = click.Path(path_type=Path)
+    # Their variables are looked at where the address is put together, for Python's callers too.
     options = [
-        click.option("--user", help="User of the server, unless the URI names one."),
-        click.option("--password-file", type=file, help="Read that user's password from a file."),
-        click.option("--ask-password", is_flag=True, help="Ask for the password at the terminal."),
-        click.option(
-            "--tls-ca-file", type=file, help="Trust servers with certificates of this CA."
-        ),
-        click.option(
-            "--tls-cert-file", type=file, help="Certificate and key of this client, as PEM."
-        ),
+        click.option(name, help=text, allow_from_autoenv=False, **more)
+        for name, text, more in (
+            ("--user", "User of the server, unless the URI names one.", {}),
+            ("--password-file", "Read that user's password from a file.", {"type": file}),
+            ("--ask-password", "Ask for the password at the terminal.", {"is_flag": True}),
+            ("--tls-ca-file", "Trust servers with certificates of this CA.", {"type": file}),
+            ("--tls-cert-file", "Certificate and key of this client, as PEM.", {"type": file}),
+        )
     ]
     for option in reversed(options):
         wrapped = option(wrapped)
@@ -198,6 +206,8 @@ def open_lake_for_command(
     settings = read_config(choice.config)
     bucket = known_bucket(settings) if choice.bucket is None else choice.bucket
     address = ""
+    if choice.embedded is None and not (uri or choice.uri_file):
+        choice = replace(choice, embedded=known_embedded(settings))
     if choice.embedded is None:
         address = find_uri(uri or "", choice.uri_file, settings, place=place, login=choice.login)
     else:
@@ -227,7 +237,8 @@ def _opened(
 def has_address(choice: LakeChoice, uri: str | None) -> bool:
     """Whether anything says which lake: the command line, the environment or a config file."""
     given = uri or choice.uri_file or choice.embedded
-    return bool(given or known_uri(read_config(choice.config)))
+    settings = read_config(choice.config)
+    return bool(given or known_uri(settings) or known_embedded(settings))
 
 
 def check_embedded(uri: str | None, uri_file: Path | None, login: Login) -> None:

@@ -8,7 +8,14 @@ from typing import Final
 import click
 
 from gridfsmount import __version__
-from gridfsmount.addresses import find_uri, known_bucket, known_uri, redact, sound_config
+from gridfsmount.addresses import (
+    find_uri,
+    known_bucket,
+    known_embedded,
+    known_uri,
+    redact,
+    sound_config,
+)
 from gridfsmount.cli.backup import backup
 from gridfsmount.cli.config import config_commands
 from gridfsmount.cli.defaults import MOUNT, named_by_source, with_config
@@ -80,6 +87,7 @@ def commands() -> None:
     "--embedded",
     type=click.Path(path_type=Path),
     metavar="DIR",
+    allow_from_autoenv=False,
     help="Run a private mongod with its data in DIR; it ends with the mount.",
 )
 @bucket_option
@@ -87,11 +95,18 @@ def commands() -> None:
 @click.option(
     "--no-lake",
     is_flag=True,
+    allow_from_autoenv=False,
     help="Mount the snapshots of vaults alone, as when the server is gone.",
 )
 @click.option("--read-only/--read-write", default=False, help="Refuse all changes.")
 @click.option("--allow-other/--no-allow-other", default=False, help="Let other users in.")
-@click.option("-f", "--foreground", is_flag=True, help="Stay here; log to standard error.")
+@click.option(
+    "-f",
+    "--foreground",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Stay here; log to standard error.",
+)
 @click.option(
     "--chunk-size",
     type=MOUNT_KINDS["chunk_size"],
@@ -187,6 +202,8 @@ def mount(
     given, mountpoint = _split(arguments, found.table("mount").get("mountpoint"))
     if no_lake and (given or uri_file or embedded):
         raise ConfigError("--no-lake mounts vaults alone: leave the lake out")
+    if not (given or uri_file or no_lake):
+        embedded = embedded or known_embedded(settings)
     alone = no_lake or (bool(vaults) and not (given or uri_file or embedded or known_uri(settings)))
     optional = {"uid": uid, "gid": gid, "umask": umask}
     options = MountOptions(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gridfsmount.addresses import read_config, redact
+from gridfsmount.config.logins import log_in_to_vault
 from gridfsmount.errors import ConfigError
 from gridfsmount.mount.options import VaultPlace
 
@@ -20,6 +21,7 @@ vault_option = click.option(
     "--vault",
     "vaults",
     multiple=True,
+    allow_from_autoenv=False,
     metavar="URL",
     help="Where backups are: a directory, file:///path or mongodb://host/database; or the name of "
     "a vault in the config file. Can be given several times.  [default: all of the config file]",
@@ -39,7 +41,7 @@ def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoi
     """The vaults of the command line, else all of the config file; there is one at least.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or the password of one is missing.
     """
     known: dict[str, str] = read_config(config).get("vaults", {})
     if not given:
@@ -47,9 +49,11 @@ def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoi
             raise ConfigError(
                 "no vault: give one with --vault, or name some below [vaults] in the config file"
             )
-        return [VaultChoice(name, address) for name, address in known.items()]
+        given = tuple(known)
     return [
-        VaultChoice(each, known[each]) if each in known else VaultChoice(redact(each), each)
+        VaultChoice(each, log_in_to_vault(each, known[each]))
+        if each in known
+        else VaultChoice(redact(each), each)
         for each in given
     ]
 

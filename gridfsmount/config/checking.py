@@ -91,6 +91,8 @@ def check_text(path: Path, text: str) -> Config:
             take(section, table, keys)
         else:
             say("", section, _FORMS[dict])
+    if "uri" in values and "embedded" in values:
+        say("", "embedded", "there is a `uri` too: one of them says where the lake is")
     order = {message: _line_of(message, path) for message in problems}
     return Config(path, values, parsed, lines, tuple(sorted(problems, key=order.__getitem__)))
 

@@ -70,6 +70,7 @@ def _of_mount(name: str, kind: click.ParamType[Any], default: str = "") -> tuple
 
 KEYS: Final[Mapping[str, Key]] = {
     "uri": Key(Text(), variable="GRIDFSMOUNT_URI"),
+    "embedded": Key(Place()),
     "bucket": Key(Text(), "fs", "GRIDFSMOUNT_BUCKET"),
     "user": Key(Text(), variable="GRIDFSMOUNT_USER"),
     "password_file": Key(Place(), variable="GRIDFSMOUNT_PASSWORD_FILE"),
@@ -83,7 +84,6 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "mount": dict(
         [
             ("mountpoint", Key(Place())),
-            _of_mount("no_lake", click.BOOL, "false"),
             _of_mount("read_only", click.BOOL, "false"),
             _of_mount("allow_other", click.BOOL, "false"),
             _of_mount("chunk_size", Size(MIN_CHUNK_SIZE, MAX_CHUNK_SIZE), "1MiB"),

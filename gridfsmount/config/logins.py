@@ -89,6 +89,8 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
         added.setdefault("tls", "true")
     if options.keys() & {"tls", "ssl"}:
         added.pop("tls", None)
+    if from_file and userinfo is not None and (_password_of_environment() is not None):
+        userinfo = userinfo.partition(":")[0]  # the environment goes before the file
     userinfo = _userinfo(userinfo, login, in_file, mechanism)
     more = "&".join(f"{name}={quote(value, safe='/')}" for name, value in added.items())
     joined = "&".join(each for each in (query, more) if each)
@@ -122,7 +124,7 @@ def log_in_to_vault(name: str, address: str) -> str:
 def credential(name: str) -> str | None:
     """What systemd was told to pass under a name, if it was."""
     folder = os.environ.get(CREDENTIALS_VARIABLE)
-    if not folder:
+    if not folder or "/" in name or not name.isprintable():
         return None
     path = Path(folder, name)
     return read_secret(path) if path.exists() else None
@@ -230,43 +232,51 @@ def _userinfo(
         in_file = {}  # what is there is another user's
     if said is not None and userinfo is None:
         userinfo = quote(said.value, safe="")
-    file = _said("--password-file", login.password_file, "password_file", in_file)
-    explicit = "--ask-password" if login.ask else file.source if file else ""
     if login.ask and login.password_file is not None:
         raise ConfigError(
             "the password comes from --password-file or from --ask-password: not both"
         )
+    given = "--ask-password" if login.ask else ""
+    given = "--password-file" if login.password_file is not None else given
+    # What is said in the environment may be for other addresses than this one.
+    given = given or ("`password_file` of the config file" if "password_file" in in_file else "")
     if mechanism in _MECHANISMS_WITHOUT_PASSWORD:
-        if explicit:
-            raise ConfigError(f"{mechanism} takes no password: leave {explicit} out")
+        if given:
+            raise ConfigError(f"{mechanism} takes no password: leave {given} out")
         return userinfo
     if userinfo is None:
-        if explicit:
-            raise ConfigError(f"{explicit} gives a password, but there is no user: give --user")
+        if given:
+            raise ConfigError(f"{given} gives a password, but there is no user: give --user")
         return None
     if ":" in userinfo:
-        if explicit:
-            raise ConfigError(f"there is a password in the URI already: leave {explicit} out")
+        if given:
+            raise ConfigError(f"there is a password in the URI already: leave {given} out")
         return userinfo
-    password = _password(login, file, _user_of(userinfo))
+    password = _password(login, in_file, _user_of(userinfo))
     return f"{userinfo}:{quote(password, safe='')}"
 
 
-def _password(login: Login, file: _Named | None, user: str) -> str:
+def _password(login: Login, in_file: Mapping[str, Any], user: str) -> str:
     if login.ask:
         return _asked(user)
-    in_config = file is not None and file.source.startswith("`")
-    if file is not None and not in_config:
-        return read_secret(Path(file.value).expanduser())
-    password = os.environ.get(PASSWORD_VARIABLE) or credential("password")
-    if password:
+    if login.password_file is not None:
+        return read_secret(login.password_file)
+    password = _password_of_environment()
+    if password is not None:
         return password
-    if file is not None:
-        return read_secret(Path(file.value).expanduser())
+    if "password_file" in in_file:
+        return read_secret(Path(in_file["password_file"]).expanduser())
     raise ConfigError(
         f"there is a user and no password: give it with --password-file or --ask-password, in "
         f"{PASSWORD_VARIABLE}, or as `password_file` of the config file"
     )
+
+
+def _password_of_environment() -> str | None:
+    named = os.environ.get(KEYS["password_file"].variable)
+    if named:
+        return read_secret(Path(named))
+    return os.environ.get(PASSWORD_VARIABLE) or credential("password")
 
 
 def _asked(user: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gridfsmount.addresses import find_uri, known_bucket, read_config
+from gridfsmount.addresses import find_uri, known_bucket, known_embedded, read_config
 from gridfsmount.cache.disk import DiskCache
 from gridfsmount.cache.memory import ChunkCache
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
@@ -111,18 +111,21 @@ class Doors:
         settings = read_config(None)
         bucket = known_bucket(settings) if access.bucket is None else access.bucket
         address = ""
-        if access.embedded is None:
+        embedded = None if access.embedded is None else Path(access.embedded)
+        if embedded is None and not (access.uri or access.uri_file):
+            embedded = known_embedded(settings)
+        if embedded is None:
             uri_file = None if access.uri_file is None else Path(access.uri_file)
             address = find_uri(
                 access.uri or "", uri_file, settings, place="as uri=", file_place="as uri_file="
             )
         else:
-            _check_embedded(Path(access.embedded), existing=existing)
+            _check_embedded(embedded, existing=existing)
         with ExitStack() as resources:
             lake = resources.enter_context(
                 reached(
                     address,
-                    None if access.embedded is None else Path(access.embedded),
+                    embedded,
                     bucket=bucket,
                     deadline=access.deadline,
                     lease=DEFAULT_LEASE,

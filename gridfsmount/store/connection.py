@@ -7,9 +7,16 @@ from typing import Any, Final
 import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from pymongo import uri_parser
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import ConfigurationError, InvalidName, OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import (
     ReadPreference,
@@ -190,12 +197,27 @@ def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
             client = _made(uri, maxPoolSize=LEAST_POOL)
         return client, client.get_default_database(DEFAULT_DATABASE).name
     except (ConfigurationError, InvalidName, ValueError, TypeError) as error:
-        # pymongo quotes pieces of the address: with credentials in it, its words may be a secret.
-        reason = "check its spelling" if "@" in uri else str(error)
-        raise ConfigError(
-            "the address is no MongoDB URI (mongodb://host:port/database, with user:password@ "
-            f"before the host if need be): {reason}"
-        ) from error
+        raise ConfigError(_no_uri(uri, error)) from error
+
+
+def complaint_about(uri: str) -> str:
+    """What is wrong with the spelling of an address; empty if nothing is. Asks no server."""
+    if uri.startswith("mongodb+srv://"):  # whose hosts are in the DNS
+        return ""
+    try:
+        uri_parser.parse_uri(uri, validate=True, warn=False)
+    except (ConfigurationError, InvalidURI, InvalidName, ValueError, TypeError) as error:
+        return _no_uri(uri, error)
+    return ""
+
+
+def _no_uri(uri: str, error: Exception) -> str:
+    # pymongo quotes pieces of the address: with credentials in it, its words may be a secret.
+    reason = "check its spelling" if "@" in uri else str(error)
+    return (
+        "the address is no MongoDB URI (mongodb://host:port/database, with user:password@ "
+        f"before the host if need be): {reason}"
+    )
 
 
 def _made(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
