@@ -83,6 +83,8 @@ class LakeChoice:
     deadline: float
     embedded: Path | None = None
     login: Login = NO_LOGIN
+    is_whole: bool = False
+    """The address is a mount's, which has its login in it: no other is looked for."""
 
 
 def login_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -208,7 +210,9 @@ def open_lake_for_command(
     address = ""
     if choice.embedded is None and not (uri or choice.uri_file):
         choice = replace(choice, embedded=known_embedded(settings))
-    if choice.embedded is None:
+    if choice.is_whole:
+        address = uri or ""
+    elif choice.embedded is None:
         address = find_uri(uri or "", choice.uri_file, settings, place=place, login=choice.login)
     else:
         _check_embedded(choice, uri, must_exist=read_only or existing)

@@ -33,7 +33,7 @@ def locate(texts: Sequence[str], uri: str | None, choice: LakeChoice) -> Located
     counts, whatever the mount says.
 
     Raises:
-        ConfigError: they lie in several lakes.
+        ConfigError: they lie in several lakes, or in a mount and there is another login.
         MountError: a mount does not tell its address.
     """
     mounts: set[Path] = set()
@@ -52,7 +52,10 @@ def locate(texts: Sequence[str], uri: str | None, choice: LakeChoice) -> Located
     if len(lakes) > 1:
         raise ConfigError("the paths lie in several lakes; give the address of one with --uri")
     ((address, bucket),) = lakes
-    return Located(address, replace(choice, bucket=choice.bucket or bucket), tuple(paths))
+    if choice.login.is_given:
+        raise ConfigError("a mount has a login already: give the lake's address with --uri, too")
+    whole = replace(choice, bucket=choice.bucket or bucket, is_whole=True)
+    return Located(address, whole, tuple(paths))
 
 
 def _inside(text: str) -> tuple[Path, str] | None:

@@ -203,10 +203,11 @@ class Place(click.ParamType[Path]):
         self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
         """Expand ~, or fail with what is wrong."""
+        # Who mistakes a file for what belongs in it writes a password here: it is not repeated.
         try:
             path = Path(value).expanduser()
         except RuntimeError:
-            self.fail(f"{str(value)!r}: there is no such user", param, ctx)
+            self.fail("there is no user of that name, or no home", param, ctx)
         if not path.is_absolute():
-            self.fail(f"{str(value)!r} is no absolute path, like /srv/lake or ~/lake", param, ctx)
+            self.fail("must be an absolute path, like /srv/lake or ~/lake", param, ctx)
         return path

@@ -81,7 +81,9 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
     in_file = settings if from_file or "uri" not in settings else {}
     if not from_file and userinfo is not None and _user_of(userinfo) != in_file.get("user"):
         in_file = {name: in_file[name] for name in in_file if name.startswith("tls_")}
-    added = _certificates(login, in_file, options)
+    if from_file:
+        userinfo = _unless_said(userinfo, login)
+    added = _certificates(login, in_file, options, from_file=from_file)
     mechanism = options.get("authmechanism", "").upper()
     if in_file.get("auth") == X509 and not mechanism:
         mechanism = "MONGODB-X509"
@@ -89,15 +91,12 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
         added.setdefault("tls", "true")
     if options.keys() & {"tls", "ssl"}:
         added.pop("tls", None)
-    if from_file and userinfo is not None and (_password_of_environment() is not None):
-        userinfo = userinfo.partition(":")[0]  # the environment goes before the file
     userinfo = _userinfo(userinfo, login, in_file, mechanism)
     more = "&".join(f"{name}={quote(value, safe='/')}" for name, value in added.items())
-    joined = "&".join(each for each in (query, more) if each)
-    return (
-        f"{scheme}{'' if userinfo is None else f'{userinfo}@'}{hosts}"
-        f"{path or ('/' if joined else '')}{f'?{joined}' if joined else ''}"
-    )
+    who = "" if userinfo is None else f"{userinfo}@"
+    if not more:
+        return f"{scheme}{who}{uri[match.start(3) :]}"
+    return f"{scheme}{who}{hosts}{path or '/'}?{f'{query}&' if query else ''}{more}"
 
 
 def log_in_to_vault(name: str, address: str) -> str:
@@ -190,8 +189,21 @@ def _said(option: str, value: object, name: str, in_file: Mapping[str, Any]) -> 
     return None
 
 
+def _unless_said(userinfo: str | None, login: Login) -> str | None:
+    """What the file's address says of a user, as far as what goes before the file says nothing."""
+    if userinfo is None:
+        return None
+    user = login.user or os.environ.get(KEYS["user"].variable)
+    if user and user != _user_of(userinfo):
+        return None
+    is_said = login.ask or login.password_file is not None
+    if is_said or _password_of_environment() is not None:
+        return userinfo.partition(":")[0]
+    return userinfo
+
+
 def _certificates(
-    login: Login, in_file: Mapping[str, Any], options: Mapping[str, str]
+    login: Login, in_file: Mapping[str, Any], options: Mapping[str, str], *, from_file: bool
 ) -> dict[str, str]:
     """The options of the address that name certificates."""
     added: dict[str, str] = {}
@@ -206,6 +218,8 @@ def _certificates(
     ):
         said = _said(option, value, key, in_file)
         if said is None:
+            continue
+        if name.lower() in options and said.source == KEYS[key].variable and not from_file:
             continue
         if name.lower() in options:
             raise ConfigError(f"the URI says {name} already: leave {said.source} out")
@@ -224,6 +238,9 @@ def _userinfo(
     userinfo: str | None, login: Login, in_file: Mapping[str, Any], mechanism: str
 ) -> str | None:
     said = _said("--user", login.user, "user", in_file)
+    if said is not None and said.source == KEYS["user"].variable:
+        # It is for addresses that leave the user open, and this one may not.
+        said = None if userinfo is not None or mechanism == "MONGODB-X509" else said
     if said is not None and userinfo is not None and said.value != _user_of(userinfo):
         raise ConfigError(
             f"there is another user in the URI than by {said.source}: leave one of them out"

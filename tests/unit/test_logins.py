@@ -119,6 +119,21 @@ def test_an_address_may_be_a_credential_of_systemd(
     assert parsed(find_uri("", None, settings, place="")) == ("me", SECRET)
 
 
+def test_the_environment_goes_before_the_file_and_not_before_an_address_that_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRIDFSMOUNT_USER", "you")
+    monkeypatch.setenv("GRIDFSMOUNT_PASSWORD", "yours")
+    uri = "mongodb://me:mine@db/lake"
+    assert parsed(log_in(uri, NO_LOGIN, {"uri": uri}, from_file=True)) == ("you", "yours")
+    assert log_in(uri, NO_LOGIN, {}, from_file=False) == uri
+    assert parsed(log_in(uri, Login(user="she"), {"uri": uri}, from_file=True)) == ("she", "yours")
+    certificate = "mongodb://db/?authMechanism=MONGODB-X509&tlsCAFile=/ca.pem&tls=true"
+    monkeypatch.setenv("GRIDFSMOUNT_TLS_CA_FILE", str(private(tmp_path / "ca.pem", "x")))
+    assert log_in(certificate, NO_LOGIN, {}, from_file=False) == certificate
+    assert "tlsCAFile=" in log_in(URI, NO_LOGIN, {}, from_file=False)
+
+
 def test_what_is_said_twice_or_in_vain_is_refused(tmp_path: Path) -> None:
     file = private(tmp_path / "password")
     asked = Login(user="me", ask=True)

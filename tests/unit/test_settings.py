@@ -83,7 +83,7 @@ def test_the_file_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         ("[purne]", ":1: purne: unknown key; did you mean 'prune'?"),
         ("urk = 'mongodb://h'", ":1: urk: unknown key; did you mean 'uri'?"),
-        ("\nquite_another = 1", ":2: quite_another: unknown key; known are uri, bucket, user"),
+        ("\nquite_another = 1", ":2: quite_another: unknown key; known are uri, embedded, bucket"),
         ("deadline = '3s'", ":1: deadline: unknown key; it goes below [mount]"),
         ("[mount]\nuri = 'x'", ":2: [mount] uri: unknown key; it goes above all tables"),
         (
@@ -110,7 +110,9 @@ def test_the_file_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("[mount]\nallow_other = 1", ":2: [mount] allow_other: must be true or false"),
         ("[mount]\ndeadline = '2h'", ":2: [mount] deadline: 2h is not in the range of 1s to 3600s"),
         ("[mount]\nread_preference = 'x'", ":2: [mount] read_preference: 'x' is not one of"),
-        ("[mount]\ndisk_cache = 'x'", ":2: [mount] disk_cache: 'x' is no absolute path"),
+        ("[mount]\ndisk_cache = 'x'", ":2: [mount] disk_cache: must be an absolute path, like"),
+        ("password_file = 'QXZ7'", ":1: password_file: must be an absolute path, like"),
+        ("password_file = '~QXZ7/x'", ":1: password_file: there is no user of that name"),
         ("bucket = ''", ":1: bucket: it is empty"),
         ("mount = {uid = -1}", ":1: [mount] uid: -1 is not in the range"),
     ],
@@ -118,7 +120,9 @@ def test_the_file_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_makes_no_sense_is_refused_with_its_file_key_and_what_was_meant(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    assert said in refusal(tmp_path, text)
+    told = refusal(tmp_path, text)
+    assert said in told
+    assert "QXZ7" not in told
 
 
 def test_utc_needs_no_database_of_time_zones(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ DAYS = ["2026-11-10T03-00-00Z", "2026-11-11T03-00-00Z", "2026-11-12T03-00-00Z"]
 def no_lake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No lake or config file of whoever runs the tests."""
     monkeypatch.delenv("GRIDFSMOUNT_URI", raising=False)
-    monkeypatch.setattr("gridfsmount.addresses._default_configs", lambda: [tmp_path / "none"])
+    monkeypatch.setattr("gridfsmount.addresses.default_configs", lambda: [tmp_path / "none"])
 
 
 def run(*arguments: str | Path) -> Result:

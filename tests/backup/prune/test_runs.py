@@ -132,7 +132,7 @@ def test_a_lake_that_is_gone_or_not_to_be_written_hides_no_error(
 def test_without_an_address_nothing_is_noted_or_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gridfsmount.addresses._default_configs", lambda: [tmp_path / "none"])
+    monkeypatch.setattr("gridfsmount.addresses.default_configs", lambda: [tmp_path / "none"])
     monkeypatch.delenv("GRIDFSMOUNT_URI", raising=False)
     with lake_for_notes(NOWHERE, None) as lake, noted(lake, CREATE, NAS) as outcome:
         outcome.text = "done"
