@@ -12,8 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gridfsmount.addresses import known_embedded
 from gridfsmount.cli.config import config_commands
 from gridfsmount.cli.main import mount as mount_command
+from gridfsmount.cli.vaults import choose_vaults
 from gridfsmount.config.checking import check_text
 from gridfsmount.config.keys import KEYS, OPTIONS, SECTIONS, VAULTS
 from tests.mongod import PASSWORD, USER, Mongod
@@ -188,7 +190,8 @@ def test_check_tells_everything_at_once_and_show_what_holds(tmp_path: Path) -> N
         ["deadline", "30s", "default"],
     ):
         assert expected in lines
-    rows = json.loads(run_command("config", "show", "--config", file, "--json").stdout)
+    shown_again = CliRunner().invoke(config_commands, ["show", "--config", str(file), "--json"])
+    rows = json.loads(shown_again.stdout)
     assert {"table": "mount", "key": "uid", "value": "7", "source": f"{file}:9"} in rows
 
     password.chmod(0o644)
@@ -287,3 +290,46 @@ def test_every_command_takes_the_login_of_the_file_the_environment_and_options(
     uri = tomllib.loads(file.read_text())["uri"]
     right = run_command("status", uri, "--user", USER, env={"GRIDFSMOUNT_PASSWORD": PASSWORD})
     assert (right.returncode, right.stderr) == (0, "")
+
+
+def test_a_private_server_may_be_in_the_file_and_gets_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    text = f"embedded = '{tmp_path}/data'\n[mount]\nmountpoint = '{tmp_path}/mnt'\n"
+    file = private(tmp_path / "lake.toml", f"{text}[log]\nfile = '{tmp_path}/log'\n")
+    environment = {"GRIDFSMOUNT_PASSWORD": "QXZ7", "GRIDFSMOUNT_CONFIG": str(file)}
+    done = run_command("mount", env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    try:
+        process = os.getxattr(tmp_path / "mnt", "user.lake.pid").decode()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        assert children, "its server"
+        for child in children:
+            assert b"GRIDFSMOUNT_PASSWORD" not in Path(f"/proc/{child}/environ").read_bytes()
+        status = run_command("status", "--json", "--config", file)
+        assert json.loads(status.stdout)["lake"]["database"] == "lake"
+    finally:
+        assert run_command("umount", tmp_path / "mnt").returncode == 0
+
+
+def test_an_address_goes_before_a_private_server_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"embedded": "~/lake"}
+    assert known_embedded(settings) == Path.home() / "lake"
+    monkeypatch.setenv("GRIDFSMOUNT_URI", "mongodb://db/lake")
+    assert known_embedded(settings) is None
+    both = check_text(Path("x"), "uri = 'mongodb://db'\nembedded = '/srv'").problems
+    assert both == ("x:2: embedded: there is a `uri` too: one of them says where the lake is",)
+
+
+def test_vaults_of_the_file_take_their_passwords_from_credentials_of_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "[vaults]\nnas = 'mongodb://me@nas/vault'\ndisk = '/srv/vault'\n"
+    file = private(tmp_path / "lake.toml", text)
+    assert [each.address for each in choose_vaults(file, ("disk",))] == ["/srv/vault"]
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    private(tmp_path / "vault-nas", "p@ss")
+    found = choose_vaults(file, ())
+    assert [each.address for each in found] == ["mongodb://me:p%40ss@nas/vault", "/srv/vault"]
+    assert "p%40ss" not in repr(found)
