@@ -136,7 +136,8 @@ def sound_config(path: Path | None) -> Config:
     config = load_config(path)
     if config.problems:
         first, *others = config.problems
-        more = f" (and {len(others)} more: see `gridfsmount config check`)" if others else ""
+        which = f" --config {config.path}" if path else ""
+        more = f" (and {len(others)} more: gridfsmount config check{which})" if others else ""
         raise ConfigError(f"{first}{more}")
     return config
 
@@ -171,6 +172,12 @@ def _read_private(path: Path) -> str:
 
 
 def _open_to_all(path: Path, text: str, mode: int) -> str:
-    if mode & stat.S_IROTH and redact(text) != text:
+    if mode & stat.S_IROTH and _holds_secret(text):
         return f"{path} holds a password and everybody may read it: chmod o-r {path}"
     return ""
+
+
+def _holds_secret(text: str) -> bool:
+    """Whether an address in it has a password, or an option that is one: a user is no secret."""
+    logins = (each[0].removeprefix(each[1]) for each in _CREDENTIALS.finditer(text))
+    return any(":" in login for login in logins) or _SECRET_OPTIONS.search(text) is not None

@@ -19,7 +19,10 @@ MOUNT: Final = {"auto_envvar_prefix": "GRIDFSMOUNT"}
 
 
 def with_config(command: Callable[..., None]) -> Callable[..., None]:
-    """--config, whose tables [mount] and [log] give the other options their defaults."""
+    """--config, whose tables [mount] and [log] give the other options their defaults.
+
+    The command gets what is in the file, which is read once: it may be a pipe.
+    """
     return config_option_with(is_eager=True, callback=_take)(command)
 
 
@@ -41,12 +44,13 @@ def named_by_source(error: click.UsageError) -> str:
     return f"Invalid value of {variable} in the environment: {error.message}"
 
 
-def _take(ctx: click.Context, _: click.Parameter, config: Path | None) -> Path | None:
+def _take(ctx: click.Context, _: click.Parameter, path: Path | None) -> Config:
     if ctx.resilient_parsing:  # completion: whatever is in the file
-        return config
+        return Config()
     try:
-        ctx.default_map = defaults_of(sound_config(config))
+        config = sound_config(path)
     except ConfigError as error:  # before the command runs, which would say it
         click.echo(f"gridfsmount: {redact(str(error))}", err=True)
         sys.exit(1)
+    ctx.default_map = defaults_of(config)
     return config

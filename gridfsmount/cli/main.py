@@ -14,7 +14,6 @@ from gridfsmount.addresses import (
     known_embedded,
     known_uri,
     redact,
-    sound_config,
 )
 from gridfsmount.cli.backup import backup
 from gridfsmount.cli.config import config_commands
@@ -41,6 +40,7 @@ from gridfsmount.cli.transfer import get, put, uri_option
 from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
+from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import SECTIONS
 from gridfsmount.config.logins import Login
 from gridfsmount.core import defaults
@@ -68,6 +68,8 @@ class _Commands(click.Group):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:  # a group alone: the help, not an error
+            raise
         except click.UsageError as error:
             raise click.UsageError(redact(named_by_source(error)), error.ctx) from error
 
@@ -162,7 +164,7 @@ def commands() -> None:
 def mount(
     arguments: tuple[str, ...],
     uri_file: Path | None,
-    config: Path | None,
+    config: Config,
     login: Login,
     embedded: Path | None,
     bucket: str | None,
@@ -197,9 +199,8 @@ def mount(
 
     Returns when the mount answers; `gridfsmount umount MOUNTPOINT` ends it.
     """
-    found = sound_config(config)
-    settings = found.values
-    given, mountpoint = _split(arguments, found.table("mount").get("mountpoint"))
+    settings = config.values
+    given, mountpoint = _split(arguments, config.table("mount").get("mountpoint"))
     if no_lake and (given or uri_file or embedded):
         raise ConfigError("--no-lake mounts vaults alone: leave the lake out")
     if not (given or uri_file or no_lake):
@@ -220,7 +221,7 @@ def mount(
         ),
         embedded=embedded.absolute() if embedded else None,
         lake=not alone,
-        vaults=mounted_vaults(config, vaults, needed=alone),
+        vaults=mounted_vaults(config.table("vaults"), vaults, needed=alone),
         bucket=known_bucket(settings) if bucket is None else bucket,
         read_only=read_only,
         allow_other=allow_other,

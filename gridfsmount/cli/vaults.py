@@ -1,6 +1,6 @@
 """How commands are told which vaults they work on, and how they open them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -43,7 +43,10 @@ def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoi
     Raises:
         ConfigError: there is none, or the password of one is missing.
     """
-    known: dict[str, str] = read_config(config).get("vaults", {})
+    return _chosen(read_config(config).get("vaults", {}), given)
+
+
+def _chosen(known: Mapping[str, str], given: tuple[str, ...]) -> list[VaultChoice]:
     if not given:
         if not known:
             raise ConfigError(
@@ -59,17 +62,17 @@ def choose_vaults(config: Path | None, given: tuple[str, ...]) -> list[VaultChoi
 
 
 def mounted_vaults(
-    config: Path | None, given: tuple[str, ...], *, needed: bool
+    known: Mapping[str, str], given: tuple[str, ...], *, needed: bool
 ) -> tuple[VaultPlace, ...]:
-    """The vaults that a mount shows, each with a short name of its own.
+    """The vaults that a mount shows, each with a short name of its own; `known` has the file's.
 
     Raises:
         ConfigError: there is none, and one is `needed`.
     """
-    if not needed and not given and not read_config(config).get("vaults"):
+    if not needed and not given and not known:
         return ()
     places: dict[str, VaultPlace] = {}
-    for choice in choose_vaults(config, given):
+    for choice in _chosen(known, given):
         address = choice.address
         if "://" not in address:  # the mount's process may be at home elsewhere
             address = str(Path(address).expanduser().absolute())

@@ -141,7 +141,7 @@ def read_secret(path: Path) -> str:
         raise ConfigError(complaint)
     first = text.removeprefix("\ufeff").split("\n", 1)[0].removesuffix("\r")
     if not first:
-        raise ConfigError(f"{path} is empty: its first line should be the password")
+        raise ConfigError(f"{path} is empty: its first line should be the secret")
     return first
 
 
@@ -162,7 +162,7 @@ def read_text(path: Path) -> tuple[str, int]:
         with path.open(encoding="utf-8", newline="") as file:
             return file.read(), os.fstat(file.fileno()).st_mode
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         # The error itself would quote a piece of it.
         raise ConfigError(f"{path} cannot be read: it is no text in UTF-8") from error

@@ -89,6 +89,16 @@ def test_options_go_before_the_environment_and_that_before_the_file(
     assert options_of("--no-allow-other", "/mnt")["allow_other"] is False
 
 
+def test_the_file_may_be_a_pipe() -> None:
+    read, write = os.pipe()
+    os.write(write, b"bucket = 'b'\n[mount]\nuid = 7\n[vaults]\nnas = '/srv'\n")
+    os.close(write)
+    found = options_of("--config", f"/dev/fd/{read}", "/mnt")
+    os.close(read)
+    assert (found["uid"], found["config"].table("vaults")) == (7, {"nas": "/srv"})
+    assert found["config"].values["bucket"] == "b"
+
+
 def test_every_key_of_mount_and_log_reaches_its_option(tmp_path: Path) -> None:
     values = {
         "mount": {

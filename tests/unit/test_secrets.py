@@ -101,6 +101,14 @@ def test_a_file_that_everybody_may_read_must_hold_no_password(tmp_path: Path) ->
     assert read_uri_file(open_to_all) == "mongodb://host/lake"
 
 
+def test_a_user_alone_is_no_secret(tmp_path: Path) -> None:
+    text = "mongodb://me@host:27017/lake"
+    assert read_uri_file(private(tmp_path / "uri", text, 0o644)) == text
+    for secret in ("mongodb://me:@h", "mongodb+srv://a@b:c@h", "x\nMONGODB:/u:p/w@h"):
+        with pytest.raises(ConfigError, match="chmod o-r"):
+            read_uri_file(private(tmp_path / "uri", secret, 0o604))
+
+
 @pytest.mark.parametrize("text", ["", "\n", "  \n\n"])
 def test_an_empty_address_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="empty"):

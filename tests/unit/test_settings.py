@@ -133,7 +133,8 @@ def test_all_that_is_wrong_is_told_in_the_order_of_the_lines(tmp_path: Path) -> 
     text = "[prune]\ngrace = 1\n[mount]\nuid = 'x'\n[backup]\njobs = 0\n"
     found = check_text(tmp_path, text).problems
     assert [each.split(":")[1] for each in found] == ["2", "4", "6"]
-    assert "(and 2 more: see `gridfsmount config check`)" in refusal(tmp_path, text)
+    more = f"(and 2 more: gridfsmount config check --config {tmp_path}/lake.toml)"
+    assert refusal(tmp_path, text).endswith(more)
 
 
 EVERY_KEY = [(section, key) for section, keys in {"": KEYS, **SECTIONS}.items() for key in keys]
