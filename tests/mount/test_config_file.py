@@ -12,12 +12,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import gridfsmount
 from gridfsmount.addresses import known_embedded
 from gridfsmount.cli.config import config_commands
 from gridfsmount.cli.main import mount as mount_command
 from gridfsmount.cli.vaults import choose_vaults
 from gridfsmount.config.checking import check_text
 from gridfsmount.config.keys import KEYS, OPTIONS, SECTIONS, VAULTS
+from gridfsmount.door.lakes import close_doors
 from tests.mongod import PASSWORD, USER, Mongod
 from tests.mounting import run_command
 
@@ -283,13 +285,19 @@ def test_a_mount_needs_nothing_but_its_config_file(file: Path, tmp_path: Path) -
     assert PASSWORD not in (tmp_path / "log" / "mount.log").read_text()
 
 
-def test_every_command_takes_the_login_of_the_file_the_environment_and_options(
-    file: Path, tmp_path: Path
+def test_every_command_and_python_take_the_login_of_the_file_the_environment_and_options(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
     source.write_text("content")
     put = run_command("put", "-q", "--config", file, source, "datasets/test/v1/")
     assert (put.returncode, put.stderr) == (0, "")
+    monkeypatch.setenv("GRIDFSMOUNT_CONFIG", str(file))
+    try:
+        with gridfsmount.open("datasets/test/v1/source", "rb") as opened:
+            assert opened.read() == b"content"
+    finally:
+        close_doors()
 
     wrong = private(tmp_path / "wrong", "wrong")
     done = run_command("status", "--config", file, "--password-file", wrong)
