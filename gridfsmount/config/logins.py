@@ -79,10 +79,14 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
     scheme, userinfo, hosts, path, query = match.groups()
     options = _options_of(query or "")
     in_file = settings if from_file or "uri" not in settings else {}
-    if not from_file and userinfo is not None and _user_of(userinfo) != in_file.get("user"):
-        in_file = {name: in_file[name] for name in in_file if name.startswith("tls_")}
+    theirs = userinfo
     if from_file:
-        userinfo = _unless_said(userinfo, login)
+        userinfo = _unless_said(theirs, login)
+        is_another = userinfo is None and theirs is not None
+    else:
+        is_another = theirs is not None and _user_of(theirs) != in_file.get("user")
+    if is_another:  # than the one whose password is in the file
+        in_file = {name: in_file[name] for name in in_file if name.startswith("tls_")}
     added = _certificates(login, in_file, options, from_file=from_file)
     mechanism = options.get("authmechanism", "").upper()
     if in_file.get("auth") == X509 and not mechanism:
@@ -126,7 +130,11 @@ def credential(name: str) -> str | None:
     if not folder or "/" in name or not name.isprintable():
         return None
     path = Path(folder, name)
-    return read_secret(path) if path.exists() else None
+    try:
+        is_there = path.exists()
+    except PermissionError:  # another user's, as after `sudo -u`
+        return None
+    return read_secret(path) if is_there else None
 
 
 def read_secret(path: Path) -> str:
@@ -166,6 +174,14 @@ def read_text(path: Path) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         # The error itself would quote a piece of it.
         raise ConfigError(f"{path} cannot be read: it is no text in UTF-8") from error
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mode
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _options_of(query: str) -> dict[str, str]:
@@ -224,7 +240,7 @@ def _certificates(
         if name.lower() in options:
             raise ConfigError(f"the URI says {name} already: leave {said.source} out")
         path = Path(said.value).expanduser().absolute()
-        _, mode = read_text(path)  # the driver's own words for a missing file name none
+        mode = _mode_of(path)  # the driver's own words for a missing file name none
         complaint = open_to_others(path, mode) if name == "tlsCertificateKeyFile" else ""
         if complaint:
             raise ConfigError(complaint)

@@ -106,6 +106,10 @@ def test_what_the_config_file_says_of_a_login_is_for_its_own_address(tmp_path: P
     assert parsed(find_uri("mongodb://me@any", None, without, place="")) == ("me", SECRET)
     assert "no password" in refusal("mongodb://you@any", NO_LOGIN, without)
     assert "no password" in refusal(URI, Login(user="you"), settings, from_file=True)
+    within = settings | {"uri": "mongodb://me@db/lake"}
+    del within["user"]
+    assert parsed(find_uri("", None, within, place="")) == ("me", SECRET)
+    assert "no password" in refusal(within["uri"], Login(user="you"), within, from_file=True)
 
 
 def test_an_address_may_be_a_credential_of_systemd(
