@@ -2,10 +2,10 @@
 
 import json
 import os
-import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,12 @@ from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.wording import printable
 from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
-from gridfsmount.config.logins import PASSWORD_VARIABLE, credential, open_to_others
+from gridfsmount.config.logins import (
+    PASSWORD_VARIABLE,
+    certificate_complaint,
+    credential,
+    read_secret,
+)
 from gridfsmount.errors import ConfigError
 
 HIDDEN: Final = "***"
@@ -165,13 +170,15 @@ def _files(config: Config) -> Iterator[str]:
     mount = config.table("mount")
     if "disk_cache_size" in mount and "disk_cache" not in mount:
         yield _said(config, "mount", "disk_cache_size", "says how much, but no `disk_cache` where")
-    for name, secret in (
-        ("password_file", True),
-        ("tls_ca_file", False),
-        ("tls_certificate_key_file", True),
-    ):
+    query = str(config.values.get("uri", "")).partition("?")[2]
+    looks: dict[str, Callable[[Path], str]] = {
+        "password_file": _unfit_for_password,
+        "tls_ca_file": partial(certificate_complaint, own=False),
+        "tls_certificate_key_file": partial(certificate_complaint, own=True, query=query),
+    }
+    for name, look in looks.items():
         if ("", name) in config.parsed:
-            what = _unreadable(config.parsed["", name], secret=secret)
+            what = look(config.parsed["", name])
             if what:
                 yield _said(config, "", name, what)
     for section, name, made in (
@@ -187,17 +194,13 @@ def _files(config: Config) -> Iterator[str]:
                 yield _said(config, section, name, what)
 
 
-def _unreadable(path: Path, *, secret: bool) -> str:
-    """Why a file cannot be used; empty if it can."""
+def _unfit_for_password(path: Path) -> str:
+    """Why there is no password in a file; empty if there is."""
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            empty = not file.read(1)
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    if empty:
-        return f"{path} is empty"
-    return open_to_others(path, stat.S_IMODE(status.st_mode)) if secret else ""
+        read_secret(path)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _unfit(folder: Path, *, made: bool) -> str:

@@ -28,6 +28,8 @@ _PARTS: Final = re.compile(
     r"(mongodb(?:\+srv)?://)(?:([^/?]*)@)?([^/?]*)(/[^?]*)?(?:\?(.*))?", re.S
 )
 
+_PASSPHRASE: Final = "tlscertificatekeyfilepassword"
+
 _MECHANISMS_WITHOUT_PASSWORD: Final = frozenset(
     {"MONGODB-X509", "MONGODB-AWS", "MONGODB-OIDC", "GSSAPI"}
 )
@@ -87,7 +89,7 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
         is_another = theirs is not None and _user_of(theirs) != in_file.get("user")
     if is_another:  # than the one whose password is in the file
         in_file = {name: in_file[name] for name in in_file if name.startswith("tls_")}
-    added = _certificates(login, in_file, options, from_file=from_file)
+    added = _certificates(login, in_file, query or "", from_file=from_file)
     mechanism = options.get("authmechanism", "").upper()
     if in_file.get("auth") == X509 and not mechanism:
         mechanism = "MONGODB-X509"
@@ -176,12 +178,42 @@ def read_text(path: Path) -> tuple[str, int]:
         raise ConfigError(f"{path} cannot be read: it is no text in UTF-8") from error
 
 
-def _mode_of(path: Path) -> int:
+def certificate_complaint(path: Path, *, own: bool, query: str = "") -> str:
+    """Why a file cannot be the authority's certificates, or this client's `own` with its key.
+
+    Empty if it can. `query` has the options of the address, which may have the key's passphrase.
+    """
+    import ssl  # of use to few, and slow to come
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_mode
+            mode = os.fstat(file.fileno()).st_mode
+        if own and open_to_others(path, mode):
+            return open_to_others(path, mode)
+        if own:
+            # Without a function OpenSSL would ask at the terminal, and so would the driver.
+            context.load_cert_chain(path, password=_no_passphrase)
+        else:
+            context.load_verify_locations(path)
+    except _Encrypted:
+        if _PASSPHRASE in _options_of(query):
+            return ""
+        return f"the key in {path} is encrypted, and the URI has no tlsCertificateKeyFilePassword"
+    except ssl.SSLError as error:
+        what = "a certificate and its key" if own else "certificates"
+        return f"{path} should hold {what}, as PEM: {error.reason or error}"
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        return f"{path} cannot be read: {error.strerror}"
+    return ""
+
+
+class _Encrypted(Exception):
+    """A key is encrypted."""
+
+
+def _no_passphrase() -> str:
+    raise _Encrypted
 
 
 def _options_of(query: str) -> dict[str, str]:
@@ -219,9 +251,10 @@ def _unless_said(userinfo: str | None, login: Login) -> str | None:
 
 
 def _certificates(
-    login: Login, in_file: Mapping[str, Any], options: Mapping[str, str], *, from_file: bool
+    login: Login, in_file: Mapping[str, Any], query: str, *, from_file: bool
 ) -> dict[str, str]:
     """The options of the address that name certificates."""
+    options = _options_of(query)
     added: dict[str, str] = {}
     for option, value, name, key in (
         ("--tls-ca-file", login.tls_ca_file, "tlsCAFile", "tls_ca_file"),
@@ -240,9 +273,8 @@ def _certificates(
         if name.lower() in options:
             raise ConfigError(f"the URI says {name} already: leave {said.source} out")
         path = Path(said.value).expanduser().absolute()
-        mode = _mode_of(path)  # the driver's own words for a missing file name none
-        complaint = open_to_others(path, mode) if name == "tlsCertificateKeyFile" else ""
-        if complaint:
+        complaint = certificate_complaint(path, own=name != "tlsCAFile", query=query)
+        if complaint:  # the driver's own words name no file
             raise ConfigError(complaint)
         if options.get("tls", options.get("ssl", "true")).lower() != "true":
             raise ConfigError(f"the URI says tls=false: leave that or {said.source} out")
