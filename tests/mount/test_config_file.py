@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from click.testing import CliRunner
 import gridfsmount
 from gridfsmount.addresses import known_embedded
 from gridfsmount.cli.config import config_commands
+from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
 from gridfsmount.cli.main import mount as mount_command
+from gridfsmount.cli.paths import locate
 from gridfsmount.cli.vaults import choose_vaults
 from gridfsmount.config.checking import check_text
 from gridfsmount.config.keys import KEYS, OPTIONS, SECTIONS, VAULTS
+from gridfsmount.config.logins import Login
 from gridfsmount.door.lakes import close_doors
+from gridfsmount.errors import ConfigError
 from tests.mongod import PASSWORD, USER, Mongod
 from tests.mounting import run_command
 
@@ -268,7 +273,9 @@ def file(guarded: Mongod, tmp_path: Path) -> Path:
     return private(tmp_path / "lake.toml", text)
 
 
-def test_a_mount_needs_nothing_but_its_config_file(file: Path, tmp_path: Path) -> None:
+def test_a_mount_needs_nothing_but_its_config_file_and_its_paths_no_login(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mountpoint = tmp_path / "mnt"
     environment = {"GRIDFSMOUNT_CONFIG": str(file), "GRIDFSMOUNT_PASSWORD": PASSWORD}
     done = run_command("mount", env=environment)
@@ -280,6 +287,15 @@ def test_a_mount_needs_nothing_but_its_config_file(file: Path, tmp_path: Path) -
         limits = (process / "limits").read_text()
         assert re.search(r"Max core file size +0 +0 ", limits), "no core dump has the password"
         assert PASSWORD not in (process / "cmdline").read_text()
+
+        monkeypatch.setenv("GRIDFSMOUNT_USER", "of other lakes")
+        choice = LakeChoice(None, private(tmp_path / "empty.toml", ""), None, 30.0)
+        found = locate([str(mountpoint / "datasets")], None, choice)
+        with open_lake_for_command(found.choice, found.uri, existing=True) as lake:
+            assert lake.connection.deployment.database == "lake"
+        with pytest.raises(ConfigError, match="a mount has a login already"):
+            locate([str(mountpoint)], None, replace(choice, login=Login(user="me")))
+        monkeypatch.delenv("GRIDFSMOUNT_USER")
     finally:
         assert run_command("umount", mountpoint).returncode == 0
     assert PASSWORD not in (tmp_path / "log" / "mount.log").read_text()
