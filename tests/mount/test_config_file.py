@@ -288,14 +288,14 @@ def test_a_mount_needs_nothing_but_its_config_file_and_its_paths_no_login(
         assert re.search(r"Max core file size +0 +0 ", limits), "no core dump has the password"
         assert PASSWORD not in (process / "cmdline").read_text()
 
-        monkeypatch.setenv("GRIDFSMOUNT_USER", "of other lakes")
+        monkeypatch.setenv("GRIDFSMOUNT_TLS_CA_FILE", "/of/other/lakes")
         choice = LakeChoice(None, private(tmp_path / "empty.toml", ""), None, 30.0)
         found = locate([str(mountpoint / "datasets")], None, choice)
         with open_lake_for_command(found.choice, found.uri, existing=True) as lake:
             assert lake.connection.deployment.database == "lake"
         with pytest.raises(ConfigError, match="a mount has a login already"):
             locate([str(mountpoint)], None, replace(choice, login=Login(user="me")))
-        monkeypatch.delenv("GRIDFSMOUNT_USER")
+        monkeypatch.delenv("GRIDFSMOUNT_TLS_CA_FILE")
     finally:
         assert run_command("umount", mountpoint).returncode == 0
     assert PASSWORD not in (tmp_path / "log" / "mount.log").read_text()
