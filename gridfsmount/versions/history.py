@@ -53,17 +53,27 @@ class VersionInfo:
 
     @property
     def state(self) -> str:
-        """For people and programs: "draft", "sealed", or "sealing" while somebody seals it."""
-        if self.node.state is State.SEALED:
-            return State.SEALED.value
-        sealing = self.node.record is not None and self.node.record.sealing is not None
-        return "sealing" if sealing else State.DRAFT.value
+        """See `state_of`."""
+        return state_of(self.node)
 
     @property
     def at_ns(self) -> int:
-        """When it was sealed; of a draft, when it was made."""
-        seal = None if self.node.record is None else self.node.record.seal
-        return self.node.created_ns if seal is None else seal.at_ns
+        """See `dated_ns`."""
+        return dated_ns(self.node)
+
+
+def state_of(version: Node) -> str:
+    """For people and programs: "draft", "sealed", or "sealing" while somebody seals it."""
+    if version.state is State.SEALED:
+        return State.SEALED.value
+    sealing = version.record is not None and version.record.sealing is not None
+    return "sealing" if sealing else State.DRAFT.value
+
+
+def dated_ns(version: Node) -> int:
+    """When it was sealed; of a draft, when it was made."""
+    seal = None if version.record is None else version.record.seal
+    return version.created_ns if seal is None else seal.at_ns
 
 
 def history(lake: Lake, path: LakePath) -> list[VersionInfo]:
