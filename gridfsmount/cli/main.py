@@ -43,6 +43,7 @@ from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import SECTIONS
 from gridfsmount.config.logins import Login
+from gridfsmount.cli.web import web
 from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY
@@ -395,6 +396,7 @@ commands.add_command(show)
 commands.add_command(tag)
 commands.add_command(link)
 commands.add_command(delete)
+commands.add_command(web)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

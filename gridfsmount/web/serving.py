@@ -1,0 +1,84 @@
+"""A port for the page, and an end by signal as for any command that stays."""
+
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from gridfsmount.errors import ConfigError
+
+CONNECTIONS: Final = 100
+"""At once; more get an error at once, and not an answer at last."""
+
+END_SECONDS: Final = 3
+"""What is under way at the end may take that long."""
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens, for as long as a block runs; port 0 takes any that is free.
+
+    Raises:
+        ConfigError: there is no such address here, or somebody else has the port.
+    """
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        server = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"--listen {where}: {error.strerror or error}") from error
+    with server:
+        try:
+            # A server that was stopped a moment ago is no reason to refuse.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen(CONNECTIONS)
+        except OSError as error:
+            raise ConfigError(
+                f"--listen {where}: {error.strerror}; give another address or port"
+            ) from error
+        yield server
+
+
+def url_of(server: socket.socket) -> str:
+    """The address to give a browser on this machine."""
+    host, port = server.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def serve(app: ASGIApp, server: socket.socket) -> None:
+    """Answer until SIGINT or SIGTERM comes; that is a good end."""
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=END_SECONDS,
+    )
+    # uvicorn ends in good order, and then raises the signal again for whoever was there before.
+    before = {each: signal.signal(each, _ended) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        uvicorn.Server(config).run(sockets=[server])
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _ended(*_: object) -> None:
+    """The end has come already."""
