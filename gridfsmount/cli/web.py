@@ -110,8 +110,8 @@ def web(
     set_up_logging(None, 0)
     host, port = listen
     with (
-        open_lake_for_command(choice, uri or address, read_only=True, place=PLACE) as lake,
         listening(host, port) as server,
+        open_lake_for_command(choice, uri or address, read_only=True, place=PLACE) as lake,
     ):
         if not _is_loopback(server):
             click.echo(
@@ -119,10 +119,10 @@ def web(
                 "this machine can read this page: it has no log-in",
                 err=True,
             )
-            names = (*names, socket.gethostname(), socket.getfqdn())
+            names = (*names, socket.gethostname())
         app = application(lake, lambda each: _sections(each, settings), readers, names)
-        click.echo(f"{url_of(server)} shows {lake.connection.deployment}; Ctrl-C ends it")
-        serve(app, server)
+        told = f"{url_of(server)} shows {lake.connection.deployment}; Ctrl-C ends it"
+        serve(app, server, ready=lambda: click.echo(told))
 
 
 def _sections(lake: "Lake", settings: Settings) -> Sequence[Section]:

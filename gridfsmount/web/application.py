@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -289,7 +290,7 @@ def _previous(infos: Sequence[VersionInfo]) -> dict[str, str]:
     """What each version is best compared with: what it was forked from, else the one before it."""
     names = {each.path: _name(each) for each in infos}
     found: dict[str, str] = {}
-    for info, before in zip(infos, [*infos[1:], None], strict=True):
+    for info, before in zip_longest(infos, infos[1:]):
         parent = None if info.parent is None else info.parent.now
         if parent in names:
             found[info.path] = names[parent]

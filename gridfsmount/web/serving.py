@@ -3,7 +3,7 @@
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -54,31 +54,38 @@ def url_of(server: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve(app: ASGIApp, server: socket.socket) -> None:
-    """Answer until SIGINT or SIGTERM comes; that is a good end."""
+def serve(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> None:
+    """Answer until SIGINT or SIGTERM comes, which is a good end; `ready` is called before.
+
+    The socket listens already: whoever asks before the first answer is given waits for it.
+    """
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=END_SECONDS,
+    running = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=END_SECONDS,
+        )
     )
-    # uvicorn ends in good order, and then raises the signal again for whoever was there before.
-    before = {each: signal.signal(each, _ended) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(*_: object) -> None:
+        running.should_exit = True
+
+    # uvicorn takes signals while it runs, and raises them again at its end for whoever was there
+    # before; what comes earlier ends it as soon as it runs.
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run(sockets=[server])
+        ready()
+        running.run(sockets=[server])
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def _ended(*_: object) -> None:
-    """The end has come already."""
