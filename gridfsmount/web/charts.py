@@ -11,7 +11,7 @@ from gridfsmount.core.wording import sized
 WIDTH: Final = 560
 HEIGHT: Final = 220
 LEFT: Final = 76
-"""Room for the longest size at an axis, "1,000.0 MiB"."""
+"""Room for the longest size at an axis, "1,000 MiB"."""
 RIGHT: Final = 28
 TOP: Final = 30
 BOTTOM: Final = 30
@@ -132,7 +132,11 @@ def _sizes(largest: int) -> tuple[int, list[Tick]]:
     size = max(1, round(step * unit))
     count = max(1, math.ceil(largest / size))
     top = size * count
-    return top, [Tick(_height(size * n, top), sized(size * n)) for n in range(count + 1)]
+    return top, [Tick(_height(size * n, top), _round(size * n)) for n in range(count + 1)]
+
+
+def _round(size: int) -> str:
+    return sized(size).replace(".0 ", " ")
 
 
 def _height(size: int, top: int) -> float:

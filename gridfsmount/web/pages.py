@@ -3,6 +3,7 @@
 Whatever text goes into a page is made printable and escaped; names of files come from anybody.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +15,8 @@ from markupsafe import Markup, escape
 from gridfsmount import __version__
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.web.charts import moment
+
+_COMMAND: Final = re.compile("`([^`]+)`")
 
 _AREAS: Final = {"datasets": "dataset", "models": "model"}
 
@@ -44,6 +47,7 @@ class Pages:
             number=lambda number: f"{number:,}",
             counted=counted,
             when=_when,
+            coded=_coded,
             singular=_AREAS.__getitem__,
         )
 
@@ -81,6 +85,11 @@ def _finalized(value: object) -> object:
     if isinstance(value, Markup):
         return value
     return printable(value) if isinstance(value, str) else value
+
+
+def _coded(text: str) -> Markup:
+    """A sentence in which commands are between backticks."""
+    return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(printable(text)))))
 
 
 def _when(at_ns: int) -> Markup:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -155,7 +156,8 @@ def troubled(own_server: Mongod, tmp_path_factory: pytest.TempPathFactory) -> It
                 }
             )
         # Names that no program of this project makes.
-        for number, name in enumerate((HOSTILE, "..", "a b", "x" * 300, 7)):
+        strange: list[Any] = [HOSTILE, "..", "a b", "x" * 300, 7]
+        for number, name in enumerate(strange):
             tree.insert_one(
                 {
                     "_id": 910_000 + number,
