@@ -14,6 +14,10 @@ from tests.web.serving import browser, served
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH = 1180
 
+LIGHT = (("/", "catalogue", 780), ("/datasets/digits", "dataset", 1000))
+DARK = (("/snapshots", "snapshots", 780),)
+"""Pages, names of their pictures, and pixels of height: what is below is left out."""
+
 
 def main(folder: Path) -> None:
     """Take the pictures, into `folder`."""
@@ -29,27 +33,20 @@ def main(folder: Path) -> None:
         config.write_text(f'[vaults]\nnas = "{scratch}/vault"\n')
         with served(scratch, "--config", config, uri) as page:
             for dark in (False, True):
-                name = "-dark" if dark else ""
                 flags = ("--blink-settings=preferredColorScheme=0",) if dark else ()
                 with browser(*flags, width=WIDTH) as driver:
-                    for path, title in (
-                        ("/", "catalogue"),
-                        ("/datasets/digits", "dataset"),
-                        ("/datasets/digits/versions/v2", "version"),
-                        ("/datasets/digits/diff?a=v1&b=v2", "diff"),
-                        ("/snapshots", "snapshots"),
-                    ):
+                    for path, title, most in DARK if dark else LIGHT:
                         driver.get(page.url + path)
-                        take(driver, folder / f"web-{title}{name}.png")
+                        take(driver, folder / f"web-{title}.png", most)
 
 
-def take(driver: Chrome, file: Path) -> None:
-    """A picture of the whole page, up to 1,000 pixels of height."""
+def take(driver: Chrome, file: Path, most: int) -> None:
+    """A picture of the whole page, up to so many pixels of its height."""
     driver.set_window_size(WIDTH, 300)
     height, frame = driver.execute_script(
         "return [document.documentElement.scrollHeight, outerHeight - innerHeight]"
     )
-    driver.set_window_size(WIDTH, min(int(height), 1000) + int(frame))
+    driver.set_window_size(WIDTH, min(int(height), most) + int(frame))
     driver.save_screenshot(str(file))
 
 
