@@ -162,7 +162,7 @@ class _Site:
         nodes = [version_at(self._lake, folder.below(each))[0] for each in texts]
         if request.method == "HEAD":
             return HTMLResponse()
-        others = [each.names[0].name for each in _versions(self._lake, nodes[0])]
+        others = [each.names[0].name for each in _versions(self._lake, nodes[0])[:SHOWN]]
         pieces = self._pages.stream(
             "diff.html",
             area=area,
@@ -178,7 +178,8 @@ class _Site:
     def snapshots(self, _: Request) -> Response:
         """The backups, and how they were found to be."""
         today = datetime.now(UTC).date()
-        stocks = [each.read() for each in self._vaults]
+        answers = [each.read() for each in self._vaults]  # all at once
+        stocks = [answer() for answer in answers]
         return self._page(
             "snapshots.html",
             vaults=[

@@ -5,10 +5,12 @@ own reads each, one at a time, and whoever asks meanwhile waits for the same ans
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gridfsmount.core.vault import Vault
@@ -43,16 +45,19 @@ class VaultReader:
         self._lock = threading.Lock()
         self._answer: Future[list[Stocked]] | None = None
 
-    def read(self) -> Stock:
-        """What is in it now."""
+    def read(self) -> Callable[[], Stock]:
+        """Begin to look what is in it now; what is returned waits for the answer."""
         with self._lock:
             answer = self._answer
             if answer is None or answer.done():
                 answer = self._answer = Future()
                 # A daemon: one that hangs must not keep the process.
                 threading.Thread(target=self._fetch, args=(answer,), daemon=True).start()
+        return partial(self._wait, answer, time.monotonic() + self._seconds)
+
+    def _wait(self, answer: "Future[list[Stocked]]", until: float) -> Stock:
         try:
-            snapshots = answer.result(self._seconds)
+            snapshots = answer.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
             return Stock(self.name, (), f"it gave no answer within {self._seconds:g} seconds")
         except LakeError as error:

@@ -16,6 +16,9 @@ from gridfsmount import __version__
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.web.charts import moment
 
+FLUSH: Final = "\0"
+"""In a template: what follows may take a while. No text that is shown has such a character."""
+
 _COMMAND: Final = re.compile("`([^`]+)`")
 
 _AREAS: Final = {"datasets": "dataset", "models": "model"}
@@ -36,6 +39,7 @@ class Pages:
         )
         self._environment.globals.update(
             facts,
+            flush=Markup(FLUSH),
             program=__version__,
             shelf_url=shelf_url,
             version_url=version_url,
@@ -56,8 +60,16 @@ class Pages:
         return self._environment.get_template(template).render(values)
 
     def stream(self, template: str, **values: Any) -> Iterator[str]:
-        """A page in pieces, as far as what it tells is known; a value may be one that waits."""
-        return self._environment.get_template(template).generate(values)
+        """A page in pieces: what is before each `flush` of the template comes at once."""
+        waiting: list[str] = []
+        for piece in self._environment.get_template(template).generate(values):
+            # Each piece that is passed on costs as much as a thousand that are joined.
+            before, flush, after = piece.partition(FLUSH)
+            waiting.append(before)
+            if flush:
+                yield "".join(waiting)
+                waiting = [after]
+        yield "".join(waiting)
 
 
 def shelf_url(area: str, name: str) -> str:

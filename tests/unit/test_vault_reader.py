@@ -22,7 +22,7 @@ def test_snapshots_are_told_with_the_newest_first(tmp_path: Path) -> None:
     def opener() -> Iterator[Vault]:
         yield DirectoryVault(tmp_path / "vault")
 
-    stock = VaultReader("nas", opener).read()
+    stock = VaultReader("nas", opener).read()()
     assert (stock.name, stock.error) == ("nas", "")
     assert [each.snapshot[:10] for each in stock.snapshots] == ["2026-11-02", "2026-11-01"]
 
@@ -36,15 +36,17 @@ def test_a_vault_that_hangs_is_waited_for_so_long_and_asked_once() -> None:
         raise ConnectError("the disk is gone")
 
     reader = VaultReader("nas", opener, seconds=0.05)
-    assert [reader.read().error for _ in range(3)] == ["it gave no answer within 0.05 seconds"] * 3
+    assert [reader.read()().error for _ in range(3)] == [
+        "it gave no answer within 0.05 seconds"
+    ] * 3
     assert len(calls) == 1
     go_on.set()
     patient = VaultReader("nas", opener, seconds=60)
-    assert patient.read().error == "the disk is gone"
+    assert patient.read()().error == "the disk is gone"
 
 
 def test_what_nobody_foresaw_is_an_error_of_that_vault_alone() -> None:
     def opener() -> AbstractContextManager[Vault]:
         raise RuntimeError("unheard of")
 
-    assert "unheard of" in VaultReader("nas", opener, seconds=60).read().error
+    assert "unheard of" in VaultReader("nas", opener, seconds=60).read()().error

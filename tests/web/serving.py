@@ -92,12 +92,13 @@ class Served:
 
 @contextmanager
 def served(folder: Path, *arguments: str | Path) -> Iterator[Served]:
-    """The page, for as long as a block runs; no traceback may be in its log."""
+    """The page, for as long as a block runs; its end must be a good one."""
     page = Served(folder, *arguments)
     try:
         yield page
     finally:
-        page.end()
+        code = page.end()
+    assert code == 0
     assert "Traceback" not in page.log.read_text()
 
 
