@@ -120,12 +120,12 @@ def web(
                 err=True,
             )
             names = (*names, socket.gethostname())
-        app = application(lake, lambda each: _sections(each, settings), readers, names)
+        app = application(lake, lambda each: sections(each, settings), readers, names)
         told = f"{url_of(server)} shows {lake.connection.deployment}; Ctrl-C ends it"
         serve(app, server, ready=lambda: click.echo(told))
 
 
-def _sections(lake: "Lake", settings: Settings) -> Sequence[Section]:
+def sections(lake: "Lake", settings: Settings) -> Sequence[Section]:
     """What `status` tells; a question that the lake refuses to answer is a problem of its own."""
     from gridfsmount.cli.status import SECTIONS
 
@@ -136,7 +136,8 @@ def _sections(lake: "Lake", settings: Settings) -> Sequence[Section]:
         except StoreUnavailable:
             raise  # else each of the others waits as long
         except FileSystemError as error:
-            section = Section(ask.__name__.strip("_"), "not known", {}, [str(error)])
+            name = ask.__name__.strip("_").removesuffix("_section")
+            section = Section(name, "not known", {}, [f"{name}: {error}"])
         if section is not None:
             found.append(section)
     return found

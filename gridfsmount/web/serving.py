@@ -1,5 +1,6 @@
 """A port for the page, and an end by signal as for any command that stays."""
 
+import asyncio
 import logging
 import signal
 import socket
@@ -15,8 +16,8 @@ from gridfsmount.errors import ConfigError
 CONNECTIONS: Final = 100
 """At once; more get an error at once, and not an answer at last."""
 
-END_SECONDS: Final = 3
-"""What is under way at the end may take that long."""
+END_SECONDS: Final = 1
+"""What is under way at the end may take that long; whoever waits for more gets no answer."""
 
 
 @contextmanager
@@ -60,6 +61,7 @@ def serve(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> Non
     The socket listens already: whoever asks before the first answer is given waits for it.
     """
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     running = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -89,3 +91,9 @@ def serve(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> Non
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line is of use: that requests are cut short at the end is not."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is not asyncio.CancelledError and "graceful shutdown" not in record.getMessage()

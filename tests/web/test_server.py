@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from gridfs import GridFSBucket
 
 from gridfsmount.cli.main import commands
+from gridfsmount.cli.settings import Settings
+from gridfsmount.cli.web import sections
 from gridfsmount.store.runs import CREATE
 from tests.mongod import Mongod
 from tests.mounting import COMMAND, PATIENCE, eventually, run_command
@@ -191,6 +193,22 @@ def test_a_problem_is_the_first_thing_on_the_page(troubled: Served) -> None:
     assert troubled.get("/healthz").status == 503
 
 
+def test_a_question_that_the_user_may_not_ask_is_told_beside_the_others(
+    own_server: Mongod, troubled: Served
+) -> None:
+    resource = {"db": "troubled", "collection": ""}
+    privileges = [{"resource": resource, "actions": ["find", "listIndexes"]}]
+    with own_server.client() as client:
+        client["troubled"].command("createRole", "narrow", privileges=privileges, roles=[])
+        client["troubled"].command("createUser", "narrow", pwd="secret", roles=["narrow"])
+    uri = f"mongodb://narrow:secret@127.0.0.1:{own_server.port}/troubled"
+    with opened(uri, read_only=True) as lake:
+        told = {each.name: each for each in sections(lake, Settings())}
+    assert "0 models: " in told["versions"].text
+    assert told["disk"].text == "not known"
+    assert "not authorized" in told["disk"].problems[0]
+
+
 def test_texts_of_the_lake_are_escaped_and_without_secrets(troubled: Served) -> None:
     for path in ("/", "/healthz", "/snapshots", "/datasets/many"):
         text = troubled.get(path).text
@@ -250,12 +268,29 @@ def test_a_server_that_does_not_answer_is_told_and_the_page_recovers(
 # --- the command ------------------------------------------------------------------------------
 
 
-def test_ctrl_c_is_a_good_end(exhibition: str, tmp_path: Path) -> None:
-    page = Served(tmp_path, exhibition)
-    page.process.send_signal(signal.SIGINT)
-    assert page.process.wait(PATIENCE) == 0
+def test_ctrl_c_is_a_good_end_even_while_the_server_hangs(
+    own_server: Mongod, tmp_path: Path
+) -> None:
+    uri = own_server.uri_for("ending")
+    with opened(uri):
+        pass
+    page = Served(tmp_path, "--deadline", "3", uri)
+    own_server.pause()
+    try:
+        with socket.create_connection(("127.0.0.1", page.port)) as waiting:
+            before = threads(page)
+            waiting.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            eventually(lambda: threads(page) > before, "a thread asks the server")
+            page.process.send_signal(signal.SIGINT)
+            assert page.process.wait(PATIENCE) == 0
+    finally:
+        own_server.resume()
     assert page.end() == 0
     assert page.log.read_text() == ""
+
+
+def threads(page: Served) -> int:
+    return len(list(Path(f"/proc/{page.process.pid}/task").iterdir()))
 
 
 def test_the_page_says_where_it_is(page: Served) -> None:
