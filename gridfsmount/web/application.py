@@ -1,6 +1,5 @@
 """The pages and their addresses. Handlers block, in threads; none of them writes anything."""
 
-import logging
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from gridfsmount.web.guard import Guard
 from gridfsmount.web.health import Asking, Health, examine
 from gridfsmount.web.months import months
 from gridfsmount.web.pages import Pages
-
-log = logging.getLogger(__name__)
 
 SHOWN: Final = 500
 """Versions or snapshots of one table; the newest ones."""

@@ -4,7 +4,6 @@ Versions are made, forked, sealed and linked as by commands; only when that was,
 is said to be, is put into the database afterwards.
 """
 
-import hashlib
 import json
 import random
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from typing import Any
 
 from bson import Int64
 
-from gridfsmount.core.model import Inode
+from gridfsmount.core.model import Inode, Kind
 from gridfsmount.places import parse, version_at
 from gridfsmount.store.lake import Founder, Lake
 from gridfsmount.store.runs import CREATE, VERIFY
@@ -91,7 +90,7 @@ class Exhibition:
 def fill(lake: Lake) -> None:
     """Datasets and models that come from each other."""
     show = Exhibition(lake)
-    images = {f"images/{number:03}.png".replace("/", "-"): pixels(number) for number in range(12)}
+    images = {f"images-{number:03}.png": pixels(number) for number in range(12)}
     show.draft("datasets/digits/v1", {**images, "labels.csv": b"0,1\n1,7\n" * 40})
     show.seal("datasets/digits/v1", "as scanned", 92, 410)
     show.fork("datasets/digits/v1", "datasets/digits/v2")
@@ -124,7 +123,10 @@ def fill(lake: Lake) -> None:
 def change(show: Exhibition, path: str) -> None:
     """In a draft: a file added, removed, changed, renamed, and one with other permissions."""
     version, _ = version_at(show.lake, parse(path))
-    nodes = {each.names[0].name: each for each in list_nodes(show.lake, version.inode)}
+    nodes = {
+        each.names[0].name: each
+        for each in show.lake.tree.children_of_kind(version.inode, Kind.FILE)
+    }
     show.garden.write(nodes["labels.csv"], b"0,1\n1,1\n" * 42)
     show.lake.commits.remove(nodes["images-003.png"])
     show.garden.file(version, "images-012.png", pixels(12))
@@ -134,12 +136,6 @@ def change(show: Exhibition, path: str) -> None:
         {"_id": nodes["images-004.png"].inode}, {"$set": {"names.0.name": "images-scan-4.png"}}
     )
     tree.update_one({"_id": nodes["images-005.png"].inode}, {"$set": {"mode": 0o600}})
-
-
-def list_nodes(lake: Lake, folder: Inode) -> list[Any]:
-    from gridfsmount.core.model import Kind
-
-    return lake.tree.children_of_kind(folder, Kind.FILE)
 
 
 def note_runs(lake: Lake, vault: str) -> None:
@@ -182,7 +178,3 @@ def pixels(seed: int) -> bytes:
 
 def ns(moment: datetime) -> int:
     return int(moment.timestamp()) * 10**9
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

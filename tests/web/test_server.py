@@ -55,6 +55,14 @@ def test_every_answer_forbids_scripts_and_requests_elsewhere(page: Served) -> No
         assert "Set-Cookie" not in headers
 
 
+def test_pages_are_always_of_now_and_their_style_is_kept(page: Served) -> None:
+    assert page.get("/").headers["Cache-Control"] == "no-store"
+    style = page.get("/static/style.css").headers
+    assert style["Cache-Control"] == "no-cache"
+    again = page.get("/static/style.css", headers={"If-None-Match": style["ETag"]})
+    assert (again.status, again.text) == (304, "")
+
+
 def test_what_is_not_there_is_said_to_be_so(page: Served) -> None:
     for path in ELSEWHERE:
         answer = page.get(path)
