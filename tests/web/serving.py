@@ -58,6 +58,8 @@ class Served:
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()
         found = re.search(r"http://\S+/", self.said)
+        if not found:
+            self.end()
         assert found, f"it said {self.said!r}\n{self.log.read_text()}"
         self.url = found[0].rstrip("/")
 
