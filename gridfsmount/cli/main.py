@@ -40,10 +40,10 @@ from gridfsmount.cli.transfer import get, put, uri_option
 from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
+from gridfsmount.cli.web import web
 from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import SECTIONS
 from gridfsmount.config.logins import Login
-from gridfsmount.cli.web import web
 from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY
