@@ -20,11 +20,11 @@ from gridfsmount.addresses import (
 )
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.wording import printable
+from gridfsmount.config.certificates import unfit_authority, unfit_certificate
 from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
 from gridfsmount.config.logins import (
     PASSWORD_VARIABLE,
-    certificate_complaint,
     credential,
     read_secret,
 )
@@ -170,11 +170,13 @@ def _files(config: Config) -> Iterator[str]:
     mount = config.table("mount")
     if "disk_cache_size" in mount and "disk_cache" not in mount:
         yield _said(config, "mount", "disk_cache_size", "says how much, but no `disk_cache` where")
-    query = str(config.values.get("uri", "")).partition("?")[2]
+    from gridfsmount.store.tls import tls_of  # pymongo takes a while
+
+    passphrase = tls_of(str(config.values.get("uri", ""))).password
     looks: dict[str, Callable[[Path], str]] = {
         "password_file": _unfit_for_password,
-        "tls_ca_file": partial(certificate_complaint, own=False),
-        "tls_certificate_key_file": partial(certificate_complaint, own=True, query=query),
+        "tls_ca_file": unfit_authority,
+        "tls_certificate_key_file": partial(unfit_certificate, passphrase=passphrase),
     }
     for name, look in looks.items():
         if ("", name) in config.parsed:

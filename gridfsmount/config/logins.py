@@ -7,13 +7,13 @@ environment, from a credential of systemd, or from a prompt. No message repeats 
 import getpass
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote_plus
 
+from gridfsmount.config.certificates import open_to_others
 from gridfsmount.config.keys import KEYS, X509
 from gridfsmount.errors import ConfigError
 
@@ -27,8 +27,6 @@ _TERMINAL: Final = "/dev/tty"
 _PARTS: Final = re.compile(
     r"(mongodb(?:\+srv)?://)(?:([^/?]*)@)?([^/?]*)(/[^?]*)?(?:\?(.*))?", re.S
 )
-
-_PASSPHRASE: Final = "tlscertificatekeyfilepassword"
 
 _MECHANISMS_WITHOUT_PASSWORD: Final = frozenset(
     {"MONGODB-X509", "MONGODB-AWS", "MONGODB-OIDC", "GSSAPI"}
@@ -89,7 +87,7 @@ def log_in(uri: str, login: Login, settings: Mapping[str, Any], *, from_file: bo
         is_another = theirs is not None and _user_of(theirs) != in_file.get("user")
     if is_another:  # than the one whose password is in the file
         in_file = {name: in_file[name] for name in in_file if name.startswith("tls_")}
-    added = _certificates(login, in_file, query or "", from_file=from_file)
+    added = _certificates(login, in_file, options, from_file=from_file)
     mechanism = options.get("authmechanism", "").upper()
     if in_file.get("auth") == X509 and not mechanism:
         mechanism = "MONGODB-X509"
@@ -155,13 +153,6 @@ def read_secret(path: Path) -> str:
     return first
 
 
-def open_to_others(path: Path, mode: int) -> str:
-    """Why a file of that mode is no place for a secret; empty if it is one."""
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        return f"{path} holds a secret and everybody may read or change it: chmod o-rw {path}"
-    return ""
-
-
 def read_text(path: Path) -> tuple[str, int]:
     """What is in a file, and its mode.
 
@@ -176,44 +167,6 @@ def read_text(path: Path) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         # The error itself would quote a piece of it.
         raise ConfigError(f"{path} cannot be read: it is no text in UTF-8") from error
-
-
-def certificate_complaint(path: Path, *, own: bool, query: str = "") -> str:
-    """Why a file cannot be the authority's certificates, or this client's `own` with its key.
-
-    Empty if it can. `query` has the options of the address, which may have the key's passphrase.
-    """
-    import ssl  # of use to few, and slow to come
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-        if own and open_to_others(path, mode):
-            return open_to_others(path, mode)
-        if own:
-            # Without a function OpenSSL would ask at the terminal, and so would the driver.
-            context.load_cert_chain(path, password=_no_passphrase)
-        else:
-            context.load_verify_locations(path)
-    except _Encrypted:
-        if _PASSPHRASE in _options_of(query):
-            return ""
-        return f"the key in {path} is encrypted, and the URI has no tlsCertificateKeyFilePassword"
-    except ssl.SSLError as error:
-        what = "a certificate and its key" if own else "certificates"
-        return f"{path} should hold {what}, as PEM: {error.reason or error}"
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    return ""
-
-
-class _Encrypted(Exception):
-    """A key is encrypted."""
-
-
-def _no_passphrase() -> str:
-    raise _Encrypted
 
 
 def _options_of(query: str) -> dict[str, str]:
@@ -251,10 +204,9 @@ def _unless_said(userinfo: str | None, login: Login) -> str | None:
 
 
 def _certificates(
-    login: Login, in_file: Mapping[str, Any], query: str, *, from_file: bool
+    login: Login, in_file: Mapping[str, Any], options: Mapping[str, str], *, from_file: bool
 ) -> dict[str, str]:
     """The options of the address that name certificates."""
-    options = _options_of(query)
     added: dict[str, str] = {}
     for option, value, name, key in (
         ("--tls-ca-file", login.tls_ca_file, "tlsCAFile", "tls_ca_file"),
@@ -273,9 +225,6 @@ def _certificates(
         if name.lower() in options:
             raise ConfigError(f"the URI says {name} already: leave {said.source} out")
         path = Path(said.value).expanduser().absolute()
-        complaint = certificate_complaint(path, own=name != "tlsCAFile", query=query)
-        if complaint:  # the driver's own words name no file
-            raise ConfigError(complaint)
         if options.get("tls", options.get("ssl", "true")).lower() != "true":
             raise ConfigError(f"the URI says tls=false: leave that or {said.source} out")
         added |= {"tls": "true", name: str(path)}

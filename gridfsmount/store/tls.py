@@ -1,16 +1,12 @@
-"""What an address says of TLS, looked at before the driver does: its words name no file.
+"""What an address says of TLS, and what to do when there is no connection for its reasons."""
 
-It also would ask the terminal for the password of a key, where nobody may be.
-"""
-
-import ssl
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl
 
+from gridfsmount.config.certificates import unfit_authority, unfit_certificate
 from gridfsmount.errors import ConfigError
 
 CA_FILE: Final = "tlsCAFile"
@@ -63,46 +59,11 @@ def check_files(tls: Tls) -> None:
     Raises:
         ConfigError: one cannot be read, is not what it should be, or shows a key to everybody.
     """
-    if tls.ca_file:
-        _check_ca(tls.ca_file)
-    if tls.key_file:
-        _check_key(tls.key_file, tls.password)
-
-
-def _check_ca(path: str) -> None:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise ConfigError(f"{CA_FILE} {path} holds no certificate in the PEM format") from error
-    except OSError as error:
-        raise ConfigError(f"{CA_FILE} {path} cannot be read: {error.strerror}") from error
-
-
-def _check_key(path: str, password: str | None) -> None:
-    def ask() -> str:
-        if password is None:
-            raise ConfigError(
-                f"{KEY_FILE} {path}: the key in it is encrypted: add {KEY_PASSWORD} to the "
-                "address, or take a file without a password that only its owner may read"
-            )
-        return password
-
-    try:
-        open_to_all = Path(path).stat().st_mode & stat.S_IROTH
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(path, password=ask)
-    except ssl.SSLError as error:
-        reason = (
-            "the key in it is not that of the certificate"
-            if error.reason == "KEY_VALUES_MISMATCH"
-            else "it should hold a private key and its certificate in the PEM format"
-            if password is None
-            else f"its key cannot be read: is {KEY_PASSWORD} right?"
-        )
-        raise ConfigError(f"{KEY_FILE} {path}: {reason}") from error
-    except OSError as error:
-        raise ConfigError(f"{KEY_FILE} {path} cannot be read: {error.strerror}") from error
-    if open_to_all:
-        raise ConfigError(f"{path} holds a key and everybody may read it: chmod o-r {path}")
+    complaint = (tls.ca_file and unfit_authority(Path(tls.ca_file))) or (
+        tls.key_file and unfit_certificate(Path(tls.key_file), tls.password)
+    )
+    if complaint:
+        raise ConfigError(complaint)
 
 
 def explain(address: str, reason: str, tls: Tls) -> str | None:
