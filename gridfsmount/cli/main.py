@@ -1,5 +1,6 @@
 """The commands and their common manners: one message for an error, no traceback, exit code 1."""
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -153,6 +154,12 @@ def commands() -> None:
     metavar="UID:GID",
     help="Show everything as owned by this user and group.",
 )
+@click.option(
+    "--metrics",
+    type=MOUNT_KINDS["metrics"],
+    metavar="[ADDR:]PORT",
+    help="Serve metrics for Prometheus there; a port alone is one of 127.0.0.1.",
+)
 @deadline_option
 @lease_option
 @click.option(
@@ -183,6 +190,7 @@ def mount(
     gid: int | None,
     umask: int | None,
     squash: tuple[int, int] | None,
+    metrics: tuple[str, int] | None,
     deadline: float,
     lease: float,
     log_file: Path | None,
@@ -232,6 +240,7 @@ def mount(
         disk_cache_size=_disk_cache_size(disk_cache, disk_cache_size),
         read_preference=read_preference,
         squash=squash,
+        metrics=_metrics(metrics),
         deadline=deadline,
         lease=lease,
         **{name: value for name, value in optional.items() if value is not None},
@@ -422,6 +431,14 @@ def _split(arguments: tuple[str, ...], known: Path | None) -> tuple[str, Path]:
                 raise click.UsageError("the URI comes first, then MOUNTPOINT")
             return uri, Path(mountpoint)
     raise click.UsageError("give a URI and a MOUNTPOINT, or a MOUNTPOINT alone")
+
+
+def _metrics(endpoint: tuple[str, int] | None) -> tuple[str, int] | None:
+    if endpoint is not None and importlib.util.find_spec("prometheus_client") is None:
+        raise ConfigError(
+            "--metrics needs the package prometheus-client: pip install 'gridfsmount[metrics]'"
+        )
+    return endpoint
 
 
 def _disk_cache_size(folder: Path | None, size: int | None) -> int:

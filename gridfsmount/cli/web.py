@@ -1,7 +1,6 @@
 """`gridfsmount web`: the catalogue page."""
 
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import choose_vaults, opened, vault_option
+from gridfsmount.config.kinds import LOOPBACK, Endpoint
 from gridfsmount.errors import ConfigError, FileSystemError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -26,37 +26,14 @@ if TYPE_CHECKING:
 DEADLINE: Final = 8.0
 """Seconds for an operation where none are given: a person waits for the page."""
 
-_LISTEN: Final = re.compile(r"(?:(\[[^\]\s]+\]|[^:\[\]\s]+):)?(\d{1,5})")
-_LOOPBACK: Final = "127.0.0.1"
-
-
-class Listen(click.ParamType[tuple[str, int]]):
-    """A host and a port, as in 127.0.0.1:8080; a port alone is one of the loopback address."""
-
-    name = "address"
-
-    def convert(
-        self,
-        value: str | tuple[str, int],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, int]:
-        """Parse, or fail with what is wrong."""
-        if isinstance(value, tuple):
-            return value
-        match = _LISTEN.fullmatch(value)
-        if match is None or int(match[2]) > 65535:
-            self.fail(f"{value!r} is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", param, ctx)
-        return (match[1] or _LOOPBACK).strip("[]"), int(match[2])
-
 
 @click.command()
 @click.argument("address", required=False, metavar="[URI]")
 @uri_option
 @click.option(
     "--listen",
-    type=Listen(),
-    default=f"{_LOOPBACK}:8080",
+    type=Endpoint(),
+    default=f"{LOOPBACK}:8080",
     show_default=True,
     metavar="HOST:PORT",
     help="Where to answer; port 0 takes any that is free.",

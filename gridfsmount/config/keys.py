@@ -14,6 +14,7 @@ import click
 from gridfsmount.config.kinds import (
     MAX_ID,
     Duration,
+    Endpoint,
     Owner,
     Percent,
     Place,
@@ -95,6 +96,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
             _of_mount("gid", click.IntRange(0, MAX_ID)),
             _of_mount("umask", Umask()),
             _of_mount("squash", Owner()),
+            _of_mount("metrics", Endpoint()),
             _of_mount("deadline", DEADLINES, "30s"),
             _of_mount("lease", LEASES, "5m"),
         ]

@@ -16,6 +16,14 @@ _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3}(?=\s*s?$))?)\s*([smhdw]?)",
 
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s*%")
 
+_ENDPOINT: Final = re.compile(
+    r"(?:(?:\[(?P<ip6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]*)):)?(?P<port>[0-9]{1,5})"
+)
+
+LOOPBACK: Final = "127.0.0.1"
+
+MAX_PORT: Final = 65535
+
 MAX_RATE: Final = 1 << 40
 """Bytes a second: no network is that fast."""
 
@@ -74,6 +82,26 @@ class Rate(click.ParamType[int]):
         if not 1 << 10 <= rate <= MAX_RATE:
             self.fail(f"{value} is not between 1 KiB/s and 1 TiB/s", param, ctx)
         return rate
+
+
+class Endpoint(click.ParamType[tuple[str, int]]):
+    """Address and port to listen on, as in 127.0.0.1:9464 or [::1]:9464; a port alone: loopback."""
+
+    name = "endpoint"
+
+    def convert(
+        self,
+        value: str | tuple[str, int],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, int]:
+        """Parse, or fail with what is wrong."""
+        if isinstance(value, tuple):
+            return value
+        match = _ENDPOINT.fullmatch(value.strip())
+        if match is None or int(match["port"]) > MAX_PORT:
+            self.fail(f"{value!r} is no address and port like 127.0.0.1:9464", param, ctx)
+        return match["ip6"] or match["host"] or LOOPBACK, int(match["port"])
 
 
 class Percent(click.ParamType[float]):

@@ -8,8 +8,10 @@ loop goes on.
 import errno
 import functools
 import logging
+import math
 import os
 import stat
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
@@ -36,8 +38,10 @@ from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.kernel import forget_attributes
+from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.open_files import Opened
-from gridfsmount.vfs.parts import SNAPSHOTS_FLAG, Part, is_of_snapshots
+from gridfsmount.vfs.parts import SNAPSHOTS_FLAG, STATS, Part, is_of_snapshots
+from gridfsmount.vfs.stats import NAME as STATS_NAME
 from gridfsmount.vfs.xattrs import PID, decode_attribute
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 Handler = Callable[Concatenate["LakeOperations", P], Coroutine[Any, Any, T]]
+Slow = Callable[[str, Inode | None, float], None]
+"""Told of an operation, the inode it was about as far as that is known, and its seconds."""
 
 ATTRIBUTE_SECONDS: Final = 0.6
 """How long the kernel believes names and attributes; the mount adds REMEMBER_SECONDS, so that
@@ -70,6 +76,37 @@ _TYPES: Final = {
 }
 _KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
 
+_STATS_NAME: Final = STATS_NAME.encode()
+
+_OF_INODES: Final = frozenset(
+    [
+        "lookup",
+        "getattr",
+        "setattr",
+        "readlink",
+        "mkdir",
+        "mknod",
+        "symlink",
+        "link",
+        "unlink",
+        "rmdir",
+        "rename",
+        "create",
+        "open",
+        "opendir",
+        "getxattr",
+        "setxattr",
+        "listxattr",
+        "removexattr",
+    ]
+)
+"""Operations whose first argument is an inode: of a directory, where there is a name as well."""
+
+_OF_FILES: Final = frozenset(["read", "write", "flush", "fsync", "release"])
+"""Operations whose first argument is a handle of a file."""
+
+OPERATIONS: Final = _OF_INODES | _OF_FILES | {"statfs", "readdir", "releasedir", "fsyncdir"}
+
 
 def _answer(handler: Handler[P, T]) -> Handler[P, T]:
     """Turn whatever a handler raises into an errno."""
@@ -77,20 +114,32 @@ def _answer(handler: Handler[P, T]) -> Handler[P, T]:
 
     @functools.wraps(handler)
     async def answered(self: "LakeOperations", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        telemetry, counts = self._telemetry, self._counts[operation]
+        telemetry.pending += 1
+        began = time.perf_counter()
         try:
             return await handler(self, *args, **kwargs)
-        except FUSEError:
+        except FUSEError as error:
+            counts.failed(error.errno)
             raise
         except FileSystemError as error:
             code = errno_of(error)
+            counts.failed(code)
             level = logging.WARNING if code in FAULTS else logging.DEBUG
             log.log(level, "%s: %s: %s", operation, errno.errorcode[code], error)
             if code == errno.EPERM:
                 log.info("refused: %s", error)
             raise FUSEError(code) from error
         except Exception as error:
+            counts.failed(errno.EIO)
             log.exception("%s%r failed unexpectedly; please report this", operation, args[:1])
             raise FUSEError(errno.EIO) from error
+        finally:
+            seconds = time.perf_counter() - began
+            telemetry.pending -= 1
+            counts.note(seconds)
+            if seconds >= self._slow_seconds:
+                self._tell_slow(operation, args[0], seconds)
 
     return answered
 
@@ -103,14 +152,29 @@ class LakeOperations(pyfuse3.Operations):
     """Other machines see a commit at close: the kernel must not hold writes back after it."""
 
     def __init__(
-        self, lake: Part, snapshots: Part, facts: Mapping[str, bytes], secrets: Mapping[str, bytes]
+        self,
+        lake: Part,
+        snapshots: Part,
+        stats: Part,
+        facts: Mapping[str, bytes],
+        secrets: Mapping[str, bytes],
+        telemetry: Telemetry,
+        *,
+        slow: Slow | None = None,
+        slow_seconds: float = 1.0,
     ) -> None:
-        """Answer from `lake` and `snapshots`, which may be the same.
+        """Answer from `lake` and `snapshots`, which may be the same, and from `stats`.
 
         `facts` are extended attributes of the root that tell about the mount; `secrets` as well,
-        but only to root and to the user whose mount it is.
+        but only to root and to the user whose mount it is. Everything is counted in `telemetry`;
+        `slow` is told of what took `slow_seconds` or longer.
         """
         super().__init__()
+        self._telemetry = telemetry
+        self._counts = {name: telemetry.operation(name) for name in sorted(OPERATIONS)}
+        self._slow_seconds = math.inf if slow is None else slow_seconds
+        self._slow = slow
+        self._stats = stats
         self._facts = {PID: str(os.getpid()).encode(), **facts}
         self._secrets = secrets
         self._lake = lake
@@ -118,11 +182,26 @@ class LakeOperations(pyfuse3.Operations):
 
     def _at(self, *inodes: int) -> Part:
         """The part that answers for inodes."""
+        if STATS in inodes:
+            return self._stats
         return self._snapshots if any(map(is_of_snapshots, inodes)) else self._lake
 
     def _of(self, handle: int) -> Part:
         """The part that a handle is of."""
-        return self._snapshots if handle & SNAPSHOTS_FLAG else self._lake
+        if handle < STATS:
+            return self._lake
+        return self._snapshots if handle & SNAPSHOTS_FLAG else self._stats
+
+    def _tell_slow(self, operation: str, first: object, seconds: float) -> None:
+        """Tell of a request that took long; `first` is its first argument."""
+        if self._slow is None:
+            return
+        inode = None
+        if operation in _OF_INODES:
+            inode = Inode(cast(int, first))
+        elif operation in _OF_FILES:
+            inode = self._of(cast(int, first)).files.inode(cast(int, first))
+        self._slow(operation, inode, seconds)
 
     # --- names and attributes ------------------------------------------------------------------
 
@@ -131,10 +210,10 @@ class LakeOperations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         """See lookup in the FUSE documentation; the same holds for all below."""
+        is_stats = parent_inode == ROOT and name == _STATS_NAME
+        part = self._stats if is_stats else self._at(parent_inode)
         try:
-            return _entry(
-                await self._at(parent_inode).tree.lookup(Inode(parent_inode), decode_name(name))
-            )
+            return _entry(await part.tree.lookup(Inode(parent_inode), decode_name(name)))
         except NeverFound:
             return _nothing()
 
@@ -306,13 +385,17 @@ class LakeOperations(pyfuse3.Operations):
     @_answer
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Answers pread(2)."""
+        data = await self._of(fh).files.read(fh, off, size)
+        self._counts["read"].bytes += len(data)
         # Any buffer will do, whatever pyfuse3's annotations say: a view spares a copy.
-        return cast(bytes, await self._of(fh).files.read(fh, off, size))
+        return cast(bytes, data)
 
     @_answer
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
         """Answers pwrite(2)."""
-        return await self._of(fh).files.write(fh, off, buf)
+        taken = await self._of(fh).files.write(fh, off, buf)
+        self._counts["write"].bytes += taken
+        return taken
 
     @_answer
     async def flush(self, fh: FileHandleT) -> None:

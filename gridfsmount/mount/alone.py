@@ -17,6 +17,8 @@ from gridfsmount.mount.options import MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
+from gridfsmount.mount.telling import Telling
+from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.presentation import DIRECTORY_SIZE, Presentation
 from gridfsmount.vfs.snapshots.catalogue import Catalogue
 from gridfsmount.vfs.snapshots.part import snapshots_part
@@ -32,9 +34,16 @@ def run_alone(options: MountOptions, ready: Callable[[], None]) -> None:
     lake = lake_of(options.vaults)
     tune_runtime()
     copies = copies_folder(options)
-    with disk_cache(options, lake) as disk:
+    telling = Telling(
+        options,
+        Telemetry(),
+        lake=lake,
+        deployment=", ".join(each.label for each in options.vaults),
+        read_only=True,
+    )
+    with disk_cache(options, lake) as disk, telling.metrics():
         try:
-            trio.run(_serve, options, lake, disk, copies, ready)
+            trio.run(_serve, options, lake, disk, copies, telling, ready)
         except BaseExceptionGroup as group:
             raise only(group) from group
     log.info("unmounted %s", options.mountpoint)
@@ -45,11 +54,14 @@ async def _serve(
     lake: str,
     disk: DiskCache | None,
     copies: Path,
+    telling: Telling,
     ready: Callable[[], None],
 ) -> None:
     async with trio.open_nursery() as nursery:
         errands = Errands(nursery)
-        engine = Engine(ChunkCache(options.cache_size), disk, errands, fill, copies, lake)
+        telemetry, cache = telling.telemetry, ChunkCache(options.cache_size)
+        telling.watch(cache, disk)
+        engine = Engine(cache, disk, errands, fill, copies, lake, telemetry.reading)
         slots = Slots()
         shelves = make_shelves(options.vaults, slots, engine)
         await open_all(shelves)
@@ -58,7 +70,7 @@ async def _serve(
         presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
         part = snapshots_part(Catalogue(shelves, slots, _folder(options)), presentation)
         session.open_session(
-            LakeOperations(part, part, facts(options), {}),
+            LakeOperations(part, part, telling.stats(), facts(options), {}, telemetry),
             options.mountpoint,
             name=shelves[0].vault().address,
             read_only=True,

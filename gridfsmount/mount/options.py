@@ -60,5 +60,7 @@ class MountOptions:
     """Bytes of chunks there."""
     read_preference: str = PRIMARY
     """Which members of a replica set are asked for contents of sealed versions."""
+    metrics: tuple[str, int] | None = None
+    """Address and port to serve Prometheus metrics on; None for nowhere."""
     deadline: float = DEFAULT_DEADLINE
     lease: float = DEFAULT_LEASE

@@ -21,12 +21,14 @@ from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
+from gridfsmount.mount.telling import Telling
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
 from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
+from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.answering import Answering
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.invalidation import Invalidation
@@ -58,7 +60,8 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
     if not options.lake:
         run_alone(options, ready)
         return
-    with _server(options) as uri, _connection(options, uri) as connection:
+    telemetry = Telemetry()
+    with _server(options) as uri, _connection(options, uri, telemetry) as connection:
         lake = _open(options, connection)
         deployment = connection.deployment
         read_only = options.read_only or not deployment.writable
@@ -73,9 +76,12 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         if read_only and not options.read_only:
             log.warning("read-only: the server takes no writes from this user")
         tune_runtime()
-        with disk_cache(options, lake.id) as disk:
+        telling = Telling(
+            options, telemetry, lake=lake.id, deployment=str(deployment), read_only=read_only
+        )
+        with disk_cache(options, lake.id) as disk, telling.metrics():
             try:
-                trio.run(_serve, options, uri, lake, disk, read_only, ready)
+                trio.run(_serve, options, uri, lake, disk, read_only, telling, ready)
             except BaseExceptionGroup as group:
                 raise only(group) from group
         log.info("unmounted %s", options.mountpoint)
@@ -91,12 +97,13 @@ def _server(options: MountOptions) -> Iterator[str]:
 
 
 @contextmanager
-def _connection(options: MountOptions, uri: str) -> Iterator[Connection]:
+def _connection(options: MountOptions, uri: str, telemetry: Telemetry) -> Iterator[Connection]:
     connection = connect(
         uri,
         bucket=options.bucket,
         deadline=options.deadline,
         settled_from=options.read_preference,
+        tally=telemetry.database,
     )
     try:
         yield connection
@@ -126,9 +133,10 @@ async def _serve(
     lake: Lake,
     disk: DiskCache | None,
     read_only: bool,
+    telling: Telling,
     ready: Callable[[], None],
 ) -> None:
-    workers = Workers()
+    telemetry, workers = telling.telemetry, Workers()
     recent = RecentNodes(lake.tree, workers)
     janitor = Janitor(lake, workers, recent, TRASH_GRACE, options.mountpoint)
     presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
@@ -137,7 +145,8 @@ async def _serve(
         pages = KernelPages()
         source = Source(lake.contents, disk)
         cache = ChunkCache(options.cache_size)
-        reader = Reader(source, workers, cache, errands)
+        telling.watch(cache, disk)
+        reader = Reader(source, workers, cache, errands, telemetry.reading)
         folders = FolderAhead(
             lake.tree,
             lake.contents,
@@ -159,13 +168,17 @@ async def _serve(
             pages,
             chunk_size=options.chunk_size,
             errands=errands,
+            uploads=telemetry.uploads,
         )
-        tree = LakeTree(KnownTree(lake, workers, files, folders, recent, presentation))
+        telemetry.gauges.update(files.gauges())
+        known = KnownTree(lake, workers, files, folders, recent, presentation)
+        tree = LakeTree(known, errands)
         shown = Part(
             tree, tree.renaming, files, tree.directories, tree.annotations, tree.removed.forget
         )
         slots = Slots()
-        engine = Engine(cache, disk, errands, fill, copies_folder(options), lake.id)
+        copies = copies_folder(options)
+        engine = Engine(cache, disk, errands, fill, copies, lake.id, telemetry.reading)
         shelves = make_shelves(options.vaults, slots, engine)
         await open_some(shelves)
         snapshots = shown
@@ -174,7 +187,14 @@ async def _serve(
             snapshots = snapshots_part(Catalogue(shelves, slots, folder), presentation)
         answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
-            LakeOperations(shown, snapshots, facts(options), {ADDRESS: uri.encode()}),
+            LakeOperations(
+                shown,
+                snapshots,
+                telling.stats(),
+                facts(options),
+                {ADDRESS: uri.encode()},
+                telemetry,
+            ),
             options.mountpoint,
             name=str(lake.connection.deployment),
             read_only=read_only,
@@ -187,7 +207,13 @@ async def _serve(
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:
                 following = Invalidation(
-                    lake.changes, workers, recent, files, forget_attributes, answering.asked
+                    lake.changes,
+                    workers,
+                    recent,
+                    files,
+                    forget_attributes,
+                    answering.asked,
+                    telemetry,
                 )
                 nursery.start_soon(following.run)
             if not read_only:

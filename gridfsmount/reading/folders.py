@@ -307,8 +307,10 @@ class FolderAhead:
                 self.remember(content)
             small = [each for each in contents if 0 < each.length <= SMALL_BYTES]
             whole, fresh = await self._workers.ahead(self._source.load_whole, small)
+            new = {content.id for content, _ in fresh}
             for content, chunks in whole:
-                self._reader.put(content, chunks)
+                is_new = content.id in new or not self._source.keeps
+                self._reader.put(content, chunks, fresh=is_new, ahead=True)
             chunks_of = {content.id: chunks for content, chunks in whole}
             settled = [
                 (each, chunks_of[each.content])
@@ -319,6 +321,7 @@ class FolderAhead:
             if settled:
                 for inode, content_id in await self._workers.ahead(self._fill_all, settled):
                     self._filled(inode, content_id)
+                    self._reader.given(content_id, len(chunks_of[content_id]))
         except FileSystemError as error:
             log.debug("not read ahead: %s", error)
             return

@@ -20,6 +20,7 @@ from gridfsmount.core.model import Content, ContentId
 from gridfsmount.core.readahead import ReadAhead
 from gridfsmount.errors import Damaged, FileSystemError, StoreUnavailable
 from gridfsmount.reading.source import Numbered, Source
+from gridfsmount.telemetry.counters import Reading
 from gridfsmount.workers import AHEAD_THREADS, Errands, Workers
 
 log = logging.getLogger(__name__)
@@ -79,13 +80,22 @@ class Reader:
     """Reads ranges of bytes."""
 
     def __init__(
-        self, source: Source, workers: Workers, cache: ChunkCache, errands: Errands
+        self,
+        source: Source,
+        workers: Workers,
+        cache: ChunkCache,
+        errands: Errands,
+        counts: Reading | None = None,
     ) -> None:
-        """Read from `source`, keeping chunks in `cache`; what reads ahead is one of `errands`."""
+        """Read from `source`, keeping chunks in `cache`; what reads ahead is one of `errands`.
+
+        Where chunks come from is counted in `counts`.
+        """
         self._source = source
         self._workers = workers
         self._cache = cache
         self._errands = errands
+        self._counts = counts or Reading()
         self._flights: dict[tuple[ContentId, int], Flight] = {}
         self._streams: OrderedDict[ContentId, Streams] = OrderedDict()
         self._notes = 0
@@ -141,13 +151,25 @@ class Reader:
         """Whether a content's first chunk is in memory, or on its way."""
         return (content, 0) in self._cache or (content, 0) in self._flights
 
-    def put(self, content: Content, chunks: Sequence[Bytes]) -> None:
-        """Take all chunks of a small content, checked by whoever read them."""
+    def put(
+        self, content: Content, chunks: Sequence[Bytes], *, fresh: bool = True, ahead: bool = False
+    ) -> None:
+        """Take all chunks of a small content, checked by whoever read them.
+
+        `fresh`: they are not from the local disk; `ahead`: nobody has asked for them yet.
+        """
         for n, chunk in enumerate(chunks):
-            self._cache.put(content.id, n, chunk)
+            self._cache.put(content.id, n, chunk, ahead=ahead)
+        layer = self._counts.server if fresh else self._counts.disk
+        layer.add(len(chunks), sum(map(len, chunks)))
+
+    def given(self, content: ContentId, count: int) -> None:
+        """The first `count` chunks of a content were given to the kernel."""
+        for n in range(count):
+            self._cache.asked(content, n)
 
     def take(self, content: Content, chunks: Sequence[Bytes]) -> None:
-        """The same for chunks that the local disk lacks."""
+        """Take all chunks of a small content that the local disk lacks."""
         self.put(content, chunks)
         if self._source.keeps:
             self._errands.start(self.keep, content, list(enumerate(chunks)))
@@ -216,6 +238,7 @@ class Reader:
 
     async def _gather(self, content: Content, first: int, past: int, settled: bool) -> list[Bytes]:
         found: dict[int, Bytes] = {}
+        looked = False
         while True:
             # No checkpoint between looking and registering a flight, or two would fetch the same.
             waiting: Flight | None = None
@@ -230,6 +253,9 @@ class Reader:
                     waiting = waiting or self._flights[content.id, n]
                 else:
                     wanted.append(n)
+            if not looked:
+                hits, misses, looked = len(found), len(wanted), True
+                self._counts.looked(hits, past - first - hits - misses, misses)
             if waiting is not None and not waiting.started:
                 found.update(_within(await self._fly(waiting), first, past))
             elif wanted:
@@ -239,7 +265,10 @@ class Reader:
                 await waiting.done.wait()
                 if waiting.error is not None:
                     raise StoreUnavailable(str(waiting.error)) from waiting.error
-                found.update(_within(waiting.found, first, past))
+                brought = _within(waiting.found, first, past)
+                for n in brought:
+                    self._cache.asked(content.id, n)
+                found.update(brought)
             else:
                 return [found[n] for n in range(first, past)]
 
@@ -279,13 +308,13 @@ class Reader:
                 return  # somebody could not wait
             flight.started = True
             try:
-                await self._load(flight, self._workers.ahead)
+                await self._load(flight, self._workers.ahead, ahead=True)
             except FileSystemError as error:
                 log.debug("not read ahead: %s", error)
             finally:
                 self._land(flight)
 
-    async def _load(self, flight: Flight, lane: Lane) -> dict[int, Bytes]:
+    async def _load(self, flight: Flight, lane: Lane, *, ahead: bool = False) -> dict[int, Bytes]:
         content = flight.content
         try:
             chunks, fresh = await lane(
@@ -296,10 +325,20 @@ class Reader:
             raise
         flight.found = found = dict(enumerate(chunks, flight.first))
         for n, chunk in found.items():
-            self._cache.put(content.id, n, chunk)
+            self._cache.put(content.id, n, chunk, ahead=ahead)
+        self._count(chunks, fresh)
         self._land(flight)
         await self.keep(content, fresh)
         return found
+
+    def _count(self, chunks: Sequence[Bytes], fresh: Numbered) -> None:
+        size = sum(map(len, chunks))
+        if not self._source.keeps:
+            self._counts.server.add(len(chunks), size)
+            return
+        fresh_size = sum(len(chunk) for _, chunk in fresh)
+        self._counts.server.add(len(fresh), fresh_size)
+        self._counts.disk.add(len(chunks) - len(fresh), size - fresh_size)
 
     def _register(
         self, content: Content, first: int, past: int, settled: bool, started: bool = False

@@ -28,6 +28,7 @@ from gridfsmount import __version__
 from gridfsmount.core.preferences import PRIMARY
 from gridfsmount.errors import ConfigError, ConnectError
 from gridfsmount.store.encoding import CODEC, Document
+from gridfsmount.store.listening import CommandListener, Tally
 from gridfsmount.store.rights import may_write
 from gridfsmount.store.seam import Seam, reason_of
 from gridfsmount.store.tls import Tls, check_files, explain, tls_of
@@ -143,7 +144,14 @@ class Connection:
             self.client.close()
 
 
-def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMARY) -> Connection:
+def connect(
+    uri: str,
+    *,
+    bucket: str,
+    deadline: float,
+    settled_from: str = PRIMARY,
+    tally: Tally | None = None,
+) -> Connection:
     """Connect and find out what answers.
 
     Args:
@@ -151,6 +159,7 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
         bucket: prefix of the collections.
         deadline: seconds for every later operation.
         settled_from: read preference for contents of sealed versions, by its name.
+        tally: counts the commands that are sent.
 
     Raises:
         ConfigError: the address, a file that it names, or the bucket name makes no sense.
@@ -158,7 +167,7 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
     """
     tls = tls_of(uri)
     check_files(tls)
-    client, name = _client(uri)
+    client, name = _client(uri, tally)
     address = _address(client)
     try:
         with pymongo.timeout(CONNECT_DEADLINE):
@@ -185,16 +194,16 @@ def connect(uri: str, *, bucket: str, deadline: float, settled_from: str = PRIMA
     return Connection(client, deployment, Seam(deadline), settled_from)
 
 
-def _client(uri: str) -> tuple[pymongo.MongoClient[Document], str]:
+def _client(uri: str, tally: Tally | None) -> tuple[pymongo.MongoClient[Document], str]:
     try:
         if "://" not in uri:  # pymongo takes that for the name of a host
             raise ConfigurationError("it does not begin with mongodb:// or mongodb+srv://")
-        client = _made(uri)
+        client = _made(uri, tally)
         most = client.options.pool_options.max_pool_size or 0
         if 0 < most < LEAST_POOL:  # 0 is as many as it takes
             log.warning("maxPoolSize=%d is too little: it is taken for %d", most, LEAST_POOL)
             client.close()
-            client = _made(uri, maxPoolSize=LEAST_POOL)
+            client = _made(uri, tally, maxPoolSize=LEAST_POOL)
         return client, client.get_default_database(DEFAULT_DATABASE).name
     except (ConfigurationError, InvalidName, ValueError, TypeError) as error:
         raise ConfigError(_no_uri(uri, error)) from error
@@ -220,12 +229,13 @@ def _no_uri(uri: str, error: Exception) -> str:
     )
 
 
-def _made(uri: str, **options: Any) -> pymongo.MongoClient[Document]:
+def _made(uri: str, tally: Tally | None, **options: Any) -> pymongo.MongoClient[Document]:
     return pymongo.MongoClient(
         uri,
         appname=f"gridfsmount {__version__}",
         tz_aware=True,
         document_class=dict,
+        event_listeners=[] if tally is None else [CommandListener(tally)],
         **options,
     )
 

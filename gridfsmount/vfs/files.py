@@ -29,6 +29,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.openings import Opening
+from gridfsmount.telemetry.counters import Gauge, Uploads
 from gridfsmount.vfs.fleeting import LastSeen
 from gridfsmount.vfs.open_files import Handle, Opened, OpenFile, may_be_page
 from gridfsmount.vfs.pages import KernelPages
@@ -63,8 +64,9 @@ class Files:
         *,
         chunk_size: int,
         errands: Errands,
+        uploads: Uploads | None = None,
     ) -> None:
-        """Serve `lake`; what nobody waits for is one of `errands`."""
+        """Serve `lake`; what nobody waits for is one of `errands`, what is sent is counted."""
         self._lake = lake
         self._workers = workers
         self._reader = reader
@@ -73,12 +75,26 @@ class Files:
         self._recent = recent
         self._chunk_size = chunk_size
         self._errands = errands
-        self._budget = DirtyBudget()
+        self._budget = DirtyBudget(uploads=uploads)
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
         self._files: dict[Inode, OpenFile] = {}
         self._ghosts: dict[Inode, OpenFile] = {}
         """Files that were gone when they were opened: no other open may find them here."""
+
+    def gauges(self) -> dict[str, Gauge]:
+        """Figures of what is open now."""
+        return {
+            "open_files": lambda: len(self._files) + len(self._ghosts),
+            "open_handles": lambda: len(self._handles),
+            "dirty_files": lambda: sum(file.dirty for file in list(self._files.values())),
+            "dirty_bytes": lambda: self._budget.used,
+        }
+
+    def inode(self, number: int) -> Inode | None:
+        """The inode that a handle is of."""
+        handle = self._handles.get(number)
+        return None if handle is None else handle.file.node.inode
 
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
@@ -475,6 +491,9 @@ class Files:
         if node is None:
             file.unlinked = True
             return
+        pages = () if finished is None else finished.pages
+        self._budget.uploads.arrived(len(pages), sum(len(page) for _, page in pages))
+        self._budget.uploads.commits += 1
         emptied = writer.target if content is None else None
         writer.committed(content)
         if emptied is not None:  # what was uploaded was truncated away

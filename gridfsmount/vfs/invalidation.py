@@ -22,6 +22,7 @@ import trio
 from gridfsmount.core.model import LATEST_FLAG, Inode
 from gridfsmount.errors import FileSystemError
 from gridfsmount.store.changes import Changes, NodeChange, NodeChanges
+from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.recent import RecentNodes
 from gridfsmount.vfs.rules import Level, level_of
@@ -50,8 +51,9 @@ class Invalidation:
         files: Files,
         forget: Callable[[Inode], None],
         asked: Callable[[], None],
+        telemetry: Telemetry | None = None,
     ) -> None:
-        """Follow `changes`.
+        """Follow `changes`; they are counted in `telemetry`.
 
         `forget` makes the kernel forget attributes, and must not block; `asked` is told when a
         version is about to be sealed.
@@ -62,6 +64,7 @@ class Invalidation:
         self._files = files
         self._forget = forget
         self._asked = asked
+        self._telemetry = telemetry or Telemetry()
         self._heard: deque[NodeChange] = deque()
         self._later: deque[tuple[float, Inode]] = deque()
         """What the kernel is to forget, and when; the soonest first."""
@@ -133,6 +136,7 @@ class Invalidation:
 
     def apply(self, change: NodeChange, now: float) -> None:
         """Forget what is not true any more; a change that this mount made is known already."""
+        self._telemetry.invalidations += 1
         inode = change.inode
         if change.sealing:
             self._asked()

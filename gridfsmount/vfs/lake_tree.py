@@ -42,8 +42,10 @@ from gridfsmount.vfs.known_tree import KnownTree
 from gridfsmount.vfs.nodes import changed_fields, new_node, with_fields, without_set_id
 from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.renaming import Renaming
+from gridfsmount.vfs.root import RootNode
 from gridfsmount.vfs.rules import Level, check_new, check_removal, check_target, level_of
 from gridfsmount.vfs.version_attributes import person
+from gridfsmount.workers import Errands
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ _SPACE_SECONDS: Final = 2.0
 class LakeTree:
     """Operations on the tree of one lake."""
 
-    def __init__(self, known: KnownTree) -> None:
-        """Serve `known`."""
+    def __init__(self, known: KnownTree, errands: Errands) -> None:
+        """Serve `known`; what nobody waits for is one of `errands`."""
         self.renaming = Renaming(known)
         self.annotations = Annotations(known)
         self.directories = known.directories
@@ -68,6 +70,7 @@ class LakeTree:
         self._recent = known.recent
         self._presentation = known.presentation
         self._inodes = InodeNumbers(known.lake.tree, known.workers)
+        self._root = RootNode(known.recent, errands)
         self._space: tuple[float, Space] | None = None
 
     # --- looking -------------------------------------------------------------------------------
@@ -118,6 +121,8 @@ class LakeTree:
         """
         if inode & LATEST_FLAG:
             return self._known.shown(await self._known.node(inode))
+        if inode == ROOT:
+            return self._known.shown(await self._root.get())
         file = self._files.find(inode)
         if file is not None and file.authoritative:
             return self._presentation.attributes(file.shown)

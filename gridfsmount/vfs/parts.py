@@ -1,4 +1,4 @@
-"""The parts of what a mount shows: the lake, and the snapshots of its vaults.
+"""The parts of what a mount shows: the lake, the snapshots of its vaults, and its statistics.
 
 Each answers for inodes and handles of its own. Which part a number belongs to is told by the number
 alone, so that whoever translates the kernel's requests decides it in one place.
@@ -23,6 +23,10 @@ from gridfsmount.vfs.open_files import Opened
 
 SNAPSHOTS_FLAG: Final = 1 << 62
 """Set in the numbers of all inodes and handles of snapshots, and in none of the lake."""
+
+STATS: Final = Inode(1 << 61)
+"""Number of `.stats`, and a bit in the numbers of its handles: below that of snapshots, above
+that of `latest`."""
 
 
 def is_of_snapshots(inode: int) -> bool:
@@ -126,6 +130,9 @@ class OpenedFiles(Protocol):
 
     async def release(self, number: int) -> None:
         """Close a handle."""
+
+    def inode(self, number: int) -> Inode | None:
+        """The inode that a handle is of."""
 
 
 class Directories(Protocol):

@@ -6,6 +6,7 @@ from typing import Final
 import trio
 
 from gridfsmount.core.model import Content
+from gridfsmount.telemetry.counters import Uploads
 
 DIRTY_BYTES: Final = 64 << 20
 """Dirty bytes of all writers together; above, each keeps as little as it can."""
@@ -34,9 +35,10 @@ class Flight:
 class DirtyBudget:
     """How many dirty bytes all writers of a mount hold."""
 
-    def __init__(self, limit: int = DIRTY_BYTES) -> None:
-        """Start at zero of `limit` bytes."""
+    def __init__(self, limit: int = DIRTY_BYTES, uploads: Uploads | None = None) -> None:
+        """Start at zero of `limit` bytes; what is sent is counted in `uploads`."""
         self.limit = limit
+        self.uploads = uploads or Uploads()
         self.used = 0
 
     @property

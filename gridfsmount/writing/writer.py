@@ -407,6 +407,8 @@ class ChunkedWriter:
         chunks = sorted(flight.chunks.items())
         hashes: list[bytes] | None = None
         arrived = False
+        size = sum(len(chunk) for _, chunk in chunks)
+        self._budget.uploads.began(size)
         try:
             if flight.before is not None:
                 await flight.before.wait()
@@ -418,6 +420,7 @@ class ChunkedWriter:
         except Exception as error:  # whatever it is, the next write or commit tells of it
             self._failure = error
         finally:
+            self._budget.uploads.ended(len(chunks), size, arrived=arrived)
             flight.hashed.set()
             self._land(flight, chunks, hashes if arrived else None)
 

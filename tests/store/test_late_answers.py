@@ -86,9 +86,8 @@ class Mount:
             errands=errands,
         )
         presentation = Presentation(0, 0, 0o022)
-        self.tree = LakeTree(
-            KnownTree(lake, self.workers, self.files, folders, self.recent, presentation)
-        )
+        known = KnownTree(lake, self.workers, self.files, folders, self.recent, presentation)
+        self.tree = LakeTree(known, errands)
 
     async def open(self, *, mappable: bool = False) -> int:
         """A handle that appends to the log."""

@@ -50,7 +50,8 @@ class Mount:
             lake, workers, reader, folders, recent, pages, chunk_size=CHUNK, errands=errands
         )
         presentation = Presentation(0, 0, 0o022)
-        self.tree = LakeTree(KnownTree(lake, workers, self.files, folders, recent, presentation))
+        known = KnownTree(lake, workers, self.files, folders, recent, presentation)
+        self.tree = LakeTree(known, errands)
 
     def replace(self, data: bytes) -> None:
         """Elsewhere: a new file is written beside, and renamed over the old one."""

@@ -328,7 +328,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(exhibition: str, page: Served)
 def test_an_address_that_is_none_is_a_wrong_command_line(listen: str) -> None:
     done = CliRunner().invoke(commands, ["web", "--listen", listen])
     assert done.exit_code == 2
-    assert "is not HOST:PORT" in done.output
+    assert "is no address and port" in done.output
 
 
 def test_without_its_packages_the_command_names_what_to_install(

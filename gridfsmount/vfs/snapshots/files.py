@@ -101,6 +101,11 @@ class SnapshotFiles:
         """Close a handle."""
         del self._handles[number]
 
+    def inode(self, number: int) -> Inode | None:
+        """The inode that a handle is of."""
+        handle = self._handles.get(number)
+        return None if handle is None else handle.inode
+
 
 async def _placed(
     shelf: Shelf, snapshot: Snapshot, inode: Inode, error: FileSystemError

@@ -35,6 +35,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
 from gridfsmount.store.naming import Page
+from gridfsmount.telemetry.counters import Reading
 from gridfsmount.vaults.manifest import Manifest
 from gridfsmount.vfs.snapshots.copies import ManifestCopies
 from gridfsmount.vfs.snapshots.slots import Slots
@@ -81,6 +82,8 @@ class Engine:
     """Folder for copies of manifests."""
     lake: str | None
     """Id of the lake that vaults must be of; None for any."""
+    counts: Reading = field(default_factory=Reading)
+    """Counts where chunks come from."""
 
 
 class Shelf:
@@ -93,7 +96,7 @@ class Shelf:
         self.snapshots: dict[str, Snapshot] = {}
         """Those that are there, by name, as far as is known."""
         source = Source(Blobs(self.vault), engine.disk)
-        self.reader = Reader(source, self.workers, engine.cache, engine.errands)
+        self.reader = Reader(source, self.workers, engine.cache, engine.errands, engine.counts)
         self.folders = FolderAhead(
             self,
             self,

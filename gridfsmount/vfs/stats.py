@@ -1,0 +1,192 @@
+"""`.stats` in the root: what the mount counts, as a file of JSON. It is there for who names it.
+
+Each open takes the figures anew. Nothing here asks the server, so that a mount whose server is gone
+still tells how it is.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from gridfsmount.core.model import Attributes, Caller, Change, Inode, Kind, Space
+from gridfsmount.errors import InvalidArgument, NoAttribute, NotADirectory, NotPermitted
+from gridfsmount.vfs.listing import Entry
+from gridfsmount.vfs.open_files import Opened
+from gridfsmount.vfs.parts import STATS, Part
+
+NAME: Final = ".stats"
+
+_MODE: Final = 0o444
+
+
+def stats_part(report: Callable[[], Mapping[str, Any]], owner: tuple[int, int]) -> Part:
+    """The part of a mount that is its statistics; `owner` is a user and a group."""
+    stats = _Stats(report, owner)
+    return Part(stats, stats, stats, _NoDirectories(), stats, lambda inodes: None)
+
+
+def _refuse() -> NoReturn:
+    raise NotPermitted(f"{NAME} is kept by the mount")
+
+
+class _Stats:
+    """The one file; see the protocols of `gridfsmount.vfs.parts`."""
+
+    def __init__(self, report: Callable[[], Mapping[str, Any]], owner: tuple[int, int]) -> None:
+        self._report = report
+        self._owner = owner
+        self._handles: dict[int, bytes] = {}
+        self._numbers = itertools.count(STATS)
+
+    # --- names and attributes ------------------------------------------------------------------
+
+    async def lookup(self, parent: Inode, name: str) -> Attributes:
+        """The file, whatever the name."""
+        return await self.attributes(STATS)
+
+    async def attributes(self, inode: Inode) -> Attributes:
+        """Of now; as in proc(5), its size is told when it is read."""
+        uid, gid = self._owner
+        now = time.time_ns()
+        return Attributes(STATS, Kind.FILE, _MODE, 1, uid, gid, 0, now, now, now)
+
+    async def read_link(self, inode: Inode) -> str:
+        """It is no link."""
+        raise InvalidArgument(f"{NAME} is no symbolic link")
+
+    async def space(self) -> Space:
+        """It takes none."""
+        return Space(0, 0, 0)
+
+    async def make(
+        self, parent: Inode, name: str, kind: Kind, mode: int, caller: Caller, target: str = ""
+    ) -> Attributes:
+        """Nothing can be made in a file."""
+        raise NotADirectory(NAME)
+
+    async def create(
+        self,
+        parent: Inode,
+        name: str,
+        mode: int,
+        caller: Caller,
+        *,
+        exclusive: bool,
+        writable: bool,
+        append: bool,
+        truncate: bool,
+        mappable: bool,
+    ) -> tuple[Opened, Attributes]:
+        """Nothing can be made in a file."""
+        raise NotADirectory(NAME)
+
+    async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
+        """It has one name."""
+        _refuse()
+
+    async def unlink(self, parent: Inode, name: str) -> None:
+        """It cannot be removed."""
+        _refuse()
+
+    async def remove_directory(self, parent: Inode, name: str) -> None:
+        """It is no folder."""
+        raise NotADirectory(NAME)
+
+    async def rename(
+        self,
+        parent: Inode,
+        name: str,
+        new_parent: Inode,
+        new_name: str,
+        *,
+        replace_existing: bool = True,
+        exchange: bool = False,
+    ) -> None:
+        """It stays where it is."""
+        _refuse()
+
+    async def change(
+        self, inode: Inode, change: Change, caller: Caller, handle: int | None
+    ) -> Attributes:
+        """No attribute can be set."""
+        _refuse()
+
+    async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
+        """It cannot be truncated."""
+        _refuse()
+
+    # --- contents ------------------------------------------------------------------------------
+
+    async def open(
+        self,
+        inode: Inode,
+        caller: Caller,
+        *,
+        writable: bool,
+        append: bool,
+        truncate: bool,
+        direct: bool = False,
+        mappable: bool = False,
+    ) -> Opened:
+        """Take the figures; reads through this handle show them as they are now."""
+        if writable or truncate:
+            _refuse()
+        number = next(self._numbers)
+        self._handles[number] = json.dumps(self._report(), indent=1).encode() + b"\n"
+        # Past the kernel's cache, which would believe in the size of 0.
+        return Opened(number, keep_cache=False, direct_io=True)
+
+    async def read(self, number: int, offset: int, size: int) -> bytes:
+        """Bytes of the figures."""
+        return self._handles[number][offset : offset + size]
+
+    async def write(self, number: int, offset: int, data: bytes) -> int:
+        """It cannot be written."""
+        _refuse()
+
+    async def commit(self, number: int, *, synced: bool) -> None:
+        """Nothing was written."""
+
+    async def release(self, number: int) -> None:
+        """Close a handle."""
+        del self._handles[number]
+
+    def inode(self, number: int) -> Inode | None:
+        """All handles are of the one file."""
+        return STATS
+
+    # --- extended attributes -------------------------------------------------------------------
+
+    async def get(self, inode: Inode, name: str) -> bytes:
+        """It has none."""
+        raise NoAttribute(name)
+
+    async def names(self, inode: Inode) -> list[str]:
+        """It has none."""
+        return []
+
+    async def set(self, inode: Inode, name: str, value: bytes, caller: Caller) -> None:
+        """It gets none."""
+        _refuse()
+
+    async def remove(self, inode: Inode, name: str) -> None:
+        """It has none."""
+        _refuse()
+
+
+class _NoDirectories:
+    """It is no folder; see `gridfsmount.vfs.parts.Directories`."""
+
+    async def open(self, inode: Inode) -> int:
+        """It cannot be listed."""
+        raise NotADirectory(NAME)
+
+    async def read(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
+        """No such handle was ever given."""
+        for entry in list[Entry]():
+            yield entry
+
+    def close(self, number: int) -> None:
+        """No such handle was ever given."""
