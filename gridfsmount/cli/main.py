@@ -272,6 +272,36 @@ def umount(mountpoint: Path) -> None:
 
 
 @commands.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--interval",
+    type=Duration(),
+    default="1s",
+    show_default=True,
+    help="Between two looks, as in 1s, 1m.",
+)
+@click.option("--once", is_flag=True, help="Look for one interval, print a page, and end.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON object for each interval, on a line of its own.",
+)
+@says_errors()
+def top(mountpoint: Path, interval: float, once: bool, as_json: bool) -> None:
+    """Show what the mount on MOUNTPOINT is doing, live.
+
+    Throughput, requests with their latencies, caches, uploads, the database, faults. `q` or Ctrl-C
+    ends it. Where there is no terminal, one page of text is printed.
+    """
+    if interval < 1:
+        raise click.UsageError("--interval is a second at least")
+    from gridfsmount.cli.top import run_top  # rich takes a while to import
+
+    run_top(mountpoint, interval, once=once, as_json=as_json)
+
+
+@commands.command()
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
