@@ -50,9 +50,7 @@ def report(telemetry: Telemetry, about: About) -> dict[str, Any]:
         "since": datetime.fromtimestamp(about.since, UTC).isoformat(timespec="seconds"),
         "uptime": round(time.monotonic() - about.began, 6),
         "operations": {
-            name: _operation(each)
-            for name, each in telemetry.operations.copy().items()
-            if each.count
+            name: _operation(each) for name, each in telemetry.operations.copy().items()
         },
         "reading": {
             "memory": {
@@ -90,7 +88,7 @@ def report(telemetry: Telemetry, about: About) -> dict[str, Any]:
 def _operation(operation: Operation) -> dict[str, Any]:
     buckets, most = operation.told(), operation.most
     return {
-        "count": operation.count,
+        "count": sum(buckets.values()),
         "seconds": round(operation.seconds, 6),
         "bytes": operation.bytes,
         "errors": {errno_name(code): count for code, count in operation.errors.copy().items()},

@@ -65,3 +65,28 @@ def test_contents_are_kept_apart() -> None:
     assert cache.get(CONTENTS[0], 0) == b"one"
     assert cache.get(CONTENTS[1], 0) == b"two"
     assert cache.get(CONTENTS[2], 0) is None
+
+
+def test_what_came_ahead_was_used_or_wasted_or_waits() -> None:
+    cache = ChunkCache(3 * (100 + ENTRY_BYTES))
+    for n in range(3):
+        cache.put(CONTENTS[0], n, bytes(100), ahead=True)
+    cache.get(CONTENTS[0], 0)
+    cache.get(CONTENTS[0], 0)
+    cache.asked(CONTENTS[0], 1)
+    assert (cache.fetched, cache.used, cache.wasted) == (3, 2, 0)
+
+    cache.drop(CONTENTS[0], 0)
+    cache.put(CONTENTS[1], 0, bytes(100))
+    cache.put(CONTENTS[1], 1, bytes(100))  # drives one out that was used
+    cache.put(CONTENTS[1], 2, bytes(100))  # and one that nobody asked for
+
+    assert (cache.fetched, cache.used, cache.wasted) == (3, 2, 1)
+
+
+def test_what_is_there_already_does_not_come_ahead() -> None:
+    cache = ChunkCache(1 << 20)
+    cache.put(CONTENTS[0], 0, b"read before")
+    cache.put(CONTENTS[0], 0, b"read before", ahead=True)
+
+    assert cache.fetched == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridfsmount.config.kinds import Duration, Owner, Percent, Rate, Size, Umask
+from gridfsmount.config.kinds import Duration, Endpoint, Owner, Percent, Rate, Size, Umask
 
 SIZE = Size(4 << 10, 8 << 20)
 ANY_SIZE = Size(0, 1 << 60)
@@ -151,3 +151,26 @@ def test_what_is_no_percentage_is_refused(text: str) -> None:
 def test_any_text_is_a_share_or_refused(text: str) -> None:
     with contextlib.suppress(click.BadParameter):
         assert 0 < Percent().convert(text, None, None) <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("gpu1.lan:9464", ("gpu1.lan", 9464)),
+        ("0", ("127.0.0.1", 0)),
+    ],
+)
+def test_endpoints_are_on_this_machine_unless_they_say_where(
+    text: str, endpoint: tuple[str, int]
+) -> None:
+    assert Endpoint().convert(text, None, None) == endpoint
+
+
+@pytest.mark.parametrize("text", ["", ":", "x", "1.2.3.4", "::1:80", "[::1]", "65536", "h:-1"])
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Endpoint().convert(text, None, None)
