@@ -17,6 +17,9 @@ OPERATIONS: Final = 8
 REMEMBERED: Final = 24
 """Intervals in the picture of what went before."""
 
+MANY: Final = 16
+"""Requests that wait: more than there are threads for them at the server."""
+
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 
 _LABEL: Final = "bold cyan"
@@ -56,7 +59,7 @@ class View:
         grid.add_row(
             Text("requests", _LABEL),
             f"{now.requests:,.0f}/s",
-            Text(waiting, "yellow" if now.pending else _DIM),
+            Text(waiting, "yellow" if now.pending >= MANY else _DIM),
         )
         return grid
 
@@ -111,8 +114,7 @@ def _figures(report: Mapping[str, Any], now: Rates) -> RenderableType:
                 [
                     f"{sized(round(now.sent_bytes))}/s sent",
                     f"{counted(gauges['uploads'], 'insert')} under way",
-                    f"{counted(gauges['dirty_files'], 'file')} with {sized(gauges['dirty_bytes'])} "
-                    "uncommitted",
+                    _uncommitted(gauges),
                     f"{now.upload_failures:,} failed" if now.upload_failures else "",
                 ]
             ),
@@ -155,6 +157,13 @@ def _figures(report: Mapping[str, Any], now: Rates) -> RenderableType:
     for label, text, style in rows:
         grid.add_row(Text(label, _LABEL), Text(text, style))
     return grid
+
+
+def _uncommitted(gauges: Mapping[str, int]) -> str:
+    files = gauges.get("dirty_files", 0)
+    if not files:
+        return "nothing uncommitted"
+    return f"{counted(files, 'file')} with {sized(gauges['dirty_bytes'])} uncommitted"
 
 
 def _found(now: Rates) -> str:

@@ -114,6 +114,19 @@ def test_the_dashboard_asks_for_what_there_is_and_for_all_of_it(watched: Mounted
     assert ours - asked == {"gridfsmount_operation_duration_seconds_sum"}
 
 
+def test_the_document_names_every_metric(watched: Mounted) -> None:
+    text = (DASHBOARD.parent / "monitoring.md").read_text(encoding="utf-8")
+
+    there = {
+        re.sub(r"_(bucket|count|sum)$", "", sample.name)
+        for family in scrape(watched).values()
+        for sample in family.samples
+        if sample.name.startswith("gridfsmount_")
+    }
+
+    assert there == set(re.findall(r"`(gridfsmount_[a-z_]+)`", text))
+
+
 def test_the_dashboard_can_be_imported_anywhere() -> None:
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
 
