@@ -38,6 +38,7 @@ from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.kernel import forget_attributes
+from gridfsmount.fuse.requests import OF_FILES, OF_INODES, OPERATIONS
 from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.parts import SNAPSHOTS_FLAG, STATS, Part, is_of_snapshots
@@ -77,35 +78,6 @@ _TYPES: Final = {
 _KINDS: Final = {type_: kind for kind, type_ in _TYPES.items()}
 
 _STATS_NAME: Final = STATS_NAME.encode()
-
-_OF_INODES: Final = frozenset(
-    [
-        "lookup",
-        "getattr",
-        "setattr",
-        "readlink",
-        "mkdir",
-        "mknod",
-        "symlink",
-        "link",
-        "unlink",
-        "rmdir",
-        "rename",
-        "create",
-        "open",
-        "opendir",
-        "getxattr",
-        "setxattr",
-        "listxattr",
-        "removexattr",
-    ]
-)
-"""Operations whose first argument is an inode: of a directory, where there is a name as well."""
-
-_OF_FILES: Final = frozenset(["read", "write", "flush", "fsync", "release"])
-"""Operations whose first argument is a handle of a file."""
-
-OPERATIONS: Final = _OF_INODES | _OF_FILES | {"statfs", "readdir", "releasedir", "fsyncdir"}
 
 
 def _answer(handler: Handler[P, T]) -> Handler[P, T]:
@@ -196,12 +168,15 @@ class LakeOperations(pyfuse3.Operations):
         """Tell of a request that took long; `first` is its first argument."""
         if self._slow is None:
             return
-        inode = None
-        if operation in _OF_INODES:
-            inode = Inode(cast(int, first))
-        elif operation in _OF_FILES:
-            inode = self._of(cast(int, first)).files.inode(cast(int, first))
-        self._slow(operation, inode, seconds)
+        number, inode = cast(int, first), None
+        try:
+            if operation in OF_INODES:
+                inode = Inode(number)
+            elif operation in OF_FILES:
+                inode = self._of(number).files.inode(number)
+            self._slow(operation, inode, seconds)
+        except Exception:  # the request has its answer already
+            log.exception("a slow %s was not told of; please report this", operation)
 
     # --- names and attributes ------------------------------------------------------------------
 

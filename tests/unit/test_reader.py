@@ -23,6 +23,7 @@ from gridfsmount.errors import Damaged, FileSystemError, StoreUnavailable
 from gridfsmount.reading.reader import KEEPING, Reader
 from gridfsmount.reading.source import Source
 from gridfsmount.store.contents import Contents
+from gridfsmount.telemetry.counters import Reading
 from gridfsmount.workers import AHEAD_THREADS, Errands, Workers
 
 PATIENCE = 10.0
@@ -131,7 +132,8 @@ class Bench:
         self.workers = HeldWorkers()
         self.cache = ChunkCache(capacity)
         source = Source(cast(Contents, contents), disk)
-        self.reader = Reader(source, self.workers, self.cache, Errands(nursery))
+        self.counts = Reading()
+        self.reader = Reader(source, self.workers, self.cache, Errands(nursery), self.counts)
 
     async def quiet(self) -> None:
         """Wait until no errand is left."""
@@ -203,6 +205,32 @@ async def test_concurrent_readers_of_a_chunk_share_one_query() -> None:
     assert answers == [contents.data[350:370]] * 50
     assert contents.fetched[3] == 1
     assert len(contents.queries) == 1
+
+
+async def test_each_chunk_that_a_read_looks_for_counts_once() -> None:
+    contents = CountingContents(text(1000), 100)
+    contents.go_on.clear()
+    async with reading(contents) as bench:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(read_right, bench.reader, contents, 300, 100)
+            await trio.testing.wait_all_tasks_blocked()
+            contents.go_on.set()
+        await read_right(bench.reader, contents, 350, 100)
+        counts = bench.counts
+        assert (counts.hits, counts.waits, counts.misses) == (1, 2, 2)
+        await bench.quiet()
+        assert counts.server.chunks == sum(contents.fetched.values())
+        assert counts.server.bytes == 100 * counts.server.chunks
+
+
+async def test_what_a_read_awaits_was_read_ahead_for_it() -> None:
+    contents = CountingContents(text(10_000), 100)
+    async with reading(contents) as bench:
+        await bench.read_all(contents, 50)
+        await bench.quiet()
+        assert bench.cache.fetched > 0
+        assert (bench.cache.used, bench.cache.wasted) == (bench.cache.fetched, 0)
 
 
 async def test_neighbouring_chunks_come_in_one_query() -> None:
