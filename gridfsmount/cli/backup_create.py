@@ -16,7 +16,7 @@ from gridfsmount.cli.runs import noted
 from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import LakeError
 from gridfsmount.who import who
 

@@ -12,7 +12,7 @@ import click
 from gridfsmount.addresses import redact
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.vaults import choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import LakeError
 
 if TYPE_CHECKING:

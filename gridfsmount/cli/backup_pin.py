@@ -8,7 +8,7 @@ import click
 
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.vaults import choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import printable
+from gridfsmount.core.wording import printable
 from gridfsmount.errors import NotFound
 from gridfsmount.who import who
 

@@ -20,8 +20,8 @@ from gridfsmount.cli.runs import lake_for_notes, noted
 from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import counted, printable, sized
 from gridfsmount.core.retention import Policy
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, LakeError
 from gridfsmount.who import who
 

@@ -16,7 +16,7 @@ from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_comman
 from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, FileSystemError, NotFound, StartupError
 from gridfsmount.who import who
 

@@ -17,7 +17,7 @@ from gridfsmount.cli.runs import lake_for_notes, noted
 from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, LakeError, NotFound, StartupError
 from gridfsmount.who import who
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from gridfsmount.cli.wording import counted, sized
+from gridfsmount.core.wording import counted, sized
 
 Advance: TypeAlias = Callable[[int, int], None]
 """Told how many files and bytes are done, in addition to what was; from any thread."""

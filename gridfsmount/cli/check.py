@@ -27,7 +27,7 @@ from gridfsmount.checking.healing import Healer
 from gridfsmount.checking.mender import Mender
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
 from gridfsmount.cli.vaults import VaultChoice, opened
-from gridfsmount.cli.wording import counted, printable
+from gridfsmount.core.wording import counted, printable
 from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 from gridfsmount.store.lake import Lake
 

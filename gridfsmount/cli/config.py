@@ -19,7 +19,6 @@ from gridfsmount.addresses import (
     sound_config,
 )
 from gridfsmount.cli.lakes import config_option, says_errors
-from gridfsmount.cli.wording import printable
 from gridfsmount.config.certificates import unfit_authority, unfit_certificate
 from gridfsmount.config.checking import Config
 from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
@@ -28,6 +27,7 @@ from gridfsmount.config.logins import (
     credential,
     read_secret,
 )
+from gridfsmount.core.wording import printable
 from gridfsmount.errors import ConfigError
 
 HIDDEN: Final = "***"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gridfsmount.checking.sweeping import Sweep, Tell, foresee, sweep
 from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
-from gridfsmount.cli.wording import counted
+from gridfsmount.core.wording import counted
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.orphans import ORPHAN_GRACE
 

@@ -10,7 +10,7 @@ from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_comman
 from gridfsmount.cli.paths import is_inside, locate
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.versions import json_option
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 
 if TYPE_CHECKING:
     from gridfsmount.core.model import Origin

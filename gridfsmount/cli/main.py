@@ -20,6 +20,7 @@ from gridfsmount.cli.backup import backup
 from gridfsmount.cli.config import config_commands
 from gridfsmount.cli.defaults import MOUNT, named_by_source, with_config
 from gridfsmount.cli.diff import diff
+from gridfsmount.cli.doctor.command import doctor
 from gridfsmount.cli.history import log, show
 from gridfsmount.cli.lakes import (
     LakeChoice,
@@ -32,7 +33,7 @@ from gridfsmount.cli.lakes import (
     says_errors,
     uri_file_option,
 )
-from gridfsmount.cli.logs import set_up_logging
+from gridfsmount.cli.logs import log_format_option, set_up_logging, slow_option
 from gridfsmount.cli.manifest import manifest
 from gridfsmount.cli.parameters import Duration, jobs_option
 from gridfsmount.cli.sealing import seal
@@ -167,6 +168,8 @@ def commands() -> None:
     type=click.Path(path_type=Path),
     help="Log here.  [default: below /var/log/gridfsmount or ~/.local/state/gridfsmount]",
 )
+@log_format_option
+@slow_option
 @click.option("-v", "--verbose", count=True, help="Log more.")
 @says_errors()
 def mount(
@@ -194,6 +197,8 @@ def mount(
     deadline: float,
     lease: float,
     log_file: Path | None,
+    log_format: str,
+    slow: float,
     verbose: int,
 ) -> None:
     """Mount a lake on MOUNTPOINT, an empty directory.
@@ -243,6 +248,7 @@ def mount(
         metrics=_metrics(metrics),
         deadline=deadline,
         lease=lease,
+        slow=slow,
         **{name: value for name, value in optional.items() if value is not None},
     )
     if embedded:
@@ -253,11 +259,11 @@ def mount(
     if log_file is not None:
         log_file = log_file.absolute()
     if foreground:
-        set_up_logging(log_file, verbose)
+        set_up_logging(log_file, verbose, log_format)
         _run(options, lambda: None)
         return
     log_file = log_file or default_log_file(options.mountpoint)
-    set_up_logging(log_file, verbose)
+    set_up_logging(log_file, verbose, log_format)
     reason = run_in_background(lambda ready: _run(options, ready))
     if reason is not None:
         raise MountError(reason)
@@ -423,6 +429,7 @@ def status(address: str | None, uri: str | None, choice: LakeChoice, as_json: bo
 
 commands.add_command(backup)
 commands.add_command(config_commands)
+commands.add_command(doctor)
 commands.add_command(put)
 commands.add_command(get)
 commands.add_command(manifest)

@@ -14,7 +14,7 @@ from gridfsmount.addresses import redact
 from gridfsmount.cli.lakes import LakeChoice, has_address, open_lake_for_command
 from gridfsmount.cli.transfer import PLACE
 from gridfsmount.cli.vaults import VaultChoice
-from gridfsmount.cli.wording import printable
+from gridfsmount.core.wording import printable
 from gridfsmount.errors import LakeError
 from gridfsmount.who import who
 

@@ -11,7 +11,7 @@ from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
 from gridfsmount.cli.paths import locate
 from gridfsmount.cli.transfer import PLACE, uri_option
-from gridfsmount.cli.wording import counted, sized
+from gridfsmount.core.wording import counted, sized
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.who import who
 

@@ -12,7 +12,7 @@ class Section:
 
     name: str
     text: str
-    """For people."""
+    """For people; may have several lines."""
     facts: Mapping[str, Fact]
     """For programs."""
     problems: Sequence[str] = ()

@@ -5,7 +5,7 @@ To tell of more, write a function that makes a section, and add it to `SECTIONS`
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import click
@@ -14,8 +14,9 @@ from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, read_settings
 from gridfsmount.cli.status_backups import backups
+from gridfsmount.cli.status_machines import clock, members_section, mounts
 from gridfsmount.cli.transfer import PLACE
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.lake import Lake, missing_indexes
 
@@ -49,15 +50,25 @@ def run_status(choice: LakeChoice, uri: str | None, *, as_json: bool) -> None:
         facts = {section.name: section.facts for section in sections}
         click.echo(json.dumps({"well": not problems, "problems": problems, **facts}, indent=2))
     else:
-        for problem in problems:
-            click.secho(f"PROBLEM   {printable(problem)}", fg="red")
-        for section in sections:
-            click.echo(f"{section.name:9} {printable(section.text)}")
+        _print(sections, problems)
     if problems:
         sys.exit(PROBLEMS)
 
 
-def _lake(lake: Lake, _: Settings) -> Section:
+def _print(sections: Sequence[Section], problems: Sequence[str]) -> None:
+    for problem in problems:
+        click.echo(f"{click.style('PROBLEM  ', fg='red')} {printable(problem)}")
+    if not problems:
+        click.echo(f"{click.style('well     ', fg='green')} nothing needs a person")
+    for section in sections:
+        title = section.name
+        for line in section.text.split("\n"):
+            click.echo(f"{click.style(f'{title:9}', bold=True)} {printable(line)}")
+            title = ""
+
+
+def lake_section(lake: Lake, _: Settings) -> Section:
+    """Which lake it is, and whether it has its indexes."""
     deployment = lake.connection.deployment
     problems: list[str] = []
     missing = missing_indexes(lake)
@@ -130,18 +141,19 @@ def _versions(lake: Lake, _: Settings) -> Section:
     )
 
 
-def _uploads(lake: Lake, _: Settings) -> Section:
-    uploads = lake.overview.uploads(FORGOTTEN_SECONDS)
+def uploads(lake: Lake, _: Settings) -> Section:
+    """What is being written, and what nobody sweeps."""
+    found = lake.overview.uploads(FORGOTTEN_SECONDS)
     problems: list[str] = []
-    if uploads.forgotten:
+    if found.forgotten:
         problems.append(
-            f"{counted(uploads.forgotten, 'upload')} expired more than a day ago, and nothing has "
+            f"{counted(found.forgotten, 'upload')} expired more than a day ago, and nothing has "
             "swept them: mount the lake so that it may write, or run `gridfsmount gc`"
         )
     return Section(
         "uploads",
-        f"{counted(uploads.running, 'content')} being written",
-        {"running": uploads.running, "forgotten": uploads.forgotten},
+        f"{counted(found.running, 'content')} being written",
+        {"running": found.running, "forgotten": found.forgotten},
         problems,
     )
 
@@ -169,7 +181,8 @@ def _foreign(lake: Lake, _: Settings) -> Section:
     )
 
 
-def _disk(lake: Lake, _: Settings) -> Section:
+def disk(lake: Lake, _: Settings) -> Section:
+    """Free space of the server."""
     space = lake.statistics.space()
     if not space.total:
         return Section("disk", "the server does not say", {"total": None, "free": None})
@@ -180,14 +193,17 @@ def _disk(lake: Lake, _: Settings) -> Section:
 
 
 SECTIONS: Final[tuple[Callable[[Lake, Settings], Section | None], ...]] = (
-    _lake,
+    lake_section,
     _server,
+    members_section,
+    clock,
     _volume,
     _versions,
-    _uploads,
+    mounts,
+    uploads,
     _trash,
     _foreign,
-    _disk,
+    disk,
     backups,
 )
 """What is told, in order; None where there is nothing to tell."""

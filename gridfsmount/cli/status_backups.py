@@ -11,13 +11,11 @@ from typing import Final
 
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, StatusSettings
-from gridfsmount.cli.wording import counted
+from gridfsmount.core.wording import age
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.runs import CREATE, PRUNE, VERIFY, Run
 
 _WORDS: Final = {CREATE: "backup", VERIFY: "verification", PRUNE: "pruning"}
-
-_STEPS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +119,6 @@ def _facts(vault: _Known, now_ns: int) -> dict[str, str | int | bool | None]:
             f"{what}_age_seconds": None if well_ns is None else (now_ns - well_ns) // 10**9,
         }
     return facts
-
-
-def age(nanoseconds: int) -> str:
-    """A span of time in its largest unit, as in "3 hours"."""
-    seconds = max(nanoseconds, 0) // 10**9
-    for step, unit in _STEPS:
-        if seconds >= step:
-            return counted(seconds // step, unit)
-    return "0 seconds"
 
 
 def _utc(at_ns: int) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gridfsmount.cli.wording import counted, printable, sized
+from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.telemetry.rates import Rates
 
 OPERATIONS: Final = 8

@@ -40,6 +40,10 @@ DEADLINES: Final = Duration(1, 3600)
 
 LEASES: Final = Duration(1, 86400)
 
+TEXT: Final = "text"
+JSON: Final = "json"
+LOG_FORMATS: Final = (TEXT, JSON)
+
 KEPT: Final = click.IntRange(0, 100_000)
 """How many snapshots a rule keeps."""
 
@@ -120,6 +124,8 @@ SECTIONS: Final[Mapping[str, Mapping[str, Key]]] = {
     "log": {
         "file": Key(Place(), variable="GRIDFSMOUNT_LOG_FILE"),
         "verbose": Key(click.IntRange(0, 2), "0", "GRIDFSMOUNT_VERBOSE"),
+        "format": Key(click.Choice(LOG_FORMATS), TEXT, "GRIDFSMOUNT_LOG_FORMAT"),
+        "slow": Key(Duration(), "1s", "GRIDFSMOUNT_SLOW"),
     },
 }
 """Tables by name, and their keys."""
@@ -130,6 +136,8 @@ VAULTS: Final = "vaults"
 OPTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("log", "file"): "log_file",
     ("log", "verbose"): "verbose",
+    ("log", "format"): "log_format",
+    ("log", "slow"): "slow",
 }
 """Names of the options of `mount` for keys of tables other than [mount], where they have the same
 name."""

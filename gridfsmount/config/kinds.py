@@ -11,8 +11,8 @@ import click
 _UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE: Final = re.compile(r"(\d+)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3}(?=\s*s?$))?)\s*([smhdw]?)", re.IGNORECASE)
+_SECONDS: Final = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3}(?=\s*s?$))?)\s*(ms|[smhdw]?)", re.IGNORECASE)
 
 _PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s*%")
 

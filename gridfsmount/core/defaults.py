@@ -5,6 +5,9 @@ from typing import Final
 DEFAULT_DEADLINE: Final = 30.0
 """Seconds for one database operation, fail-over included."""
 
+DEFAULT_SLOW: Final = 1.0
+"""Seconds: an operation of a mount that takes as long is worth a line in its log."""
+
 DEFAULT_LEASE: Final = 300.0
 """Seconds after which a writer that no longer renews its lease counts as dead."""
 

@@ -1,4 +1,8 @@
-"""Numbers and names as people read them."""
+"""Numbers, times and names as people read them."""
+
+from typing import Final
+
+_STEPS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def counted(number: int, what: str) -> str:
@@ -13,6 +17,15 @@ def sized(number: int) -> str:
         size /= 1024
         del units[0]
     return f"{size:,.0f} B" if units[0] == "B" else f"{size:,.1f} {units[0]}"
+
+
+def age(nanoseconds: int) -> str:
+    """A span of time in its largest unit, as in "3 hours"."""
+    seconds = max(nanoseconds, 0) // 10**9
+    for step, unit in _STEPS:
+        if seconds >= step:
+            return counted(seconds // step, unit)
+    return "0 seconds"
 
 
 def printable(text: str) -> str:

@@ -38,7 +38,7 @@ from gridfsmount.core.model import ROOT, Attributes, Caller, Change, Inode, Kind
 from gridfsmount.core.names import decode_name, decode_target, encode_name
 from gridfsmount.errors import FileSystemError, NeverFound
 from gridfsmount.fuse.kernel import forget_attributes
-from gridfsmount.fuse.requests import OF_FILES, OF_INODES, OPERATIONS
+from gridfsmount.fuse.requests import OPERATIONS
 from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.parts import SNAPSHOTS_FLAG, STATS, Part, is_of_snapshots
@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 Handler = Callable[Concatenate["LakeOperations", P], Coroutine[Any, Any, T]]
-Slow = Callable[[str, Inode | None, float], None]
-"""Told of an operation, the inode it was about as far as that is known, and its seconds."""
+Slow = Callable[[str, Sequence[object], float], None]
+"""Told of an operation's name, its arguments as pyfuse3 gives them, and the seconds it took."""
 
 ATTRIBUTE_SECONDS: Final = 0.6
 """How long the kernel believes names and attributes; the mount adds REMEMBER_SECONDS, so that
@@ -111,7 +111,7 @@ def _answer(handler: Handler[P, T]) -> Handler[P, T]:
             telemetry.pending -= 1
             counts.note(seconds)
             if seconds >= self._slow_seconds:
-                self._tell_slow(operation, args[0], seconds)
+                self._tell_slow(operation, args, seconds)
 
     return answered
 
@@ -143,7 +143,7 @@ class LakeOperations(pyfuse3.Operations):
         """
         super().__init__()
         self._telemetry = telemetry
-        self._counts = {name: telemetry.operation(name) for name in sorted(OPERATIONS)}
+        self._counts = {name: telemetry.operation(name) for name in OPERATIONS}
         self._slow_seconds = math.inf if slow is None else slow_seconds
         self._slow = slow
         self._stats = stats
@@ -164,17 +164,12 @@ class LakeOperations(pyfuse3.Operations):
             return self._lake
         return self._snapshots if handle & SNAPSHOTS_FLAG else self._stats
 
-    def _tell_slow(self, operation: str, first: object, seconds: float) -> None:
-        """Tell of a request that took long; `first` is its first argument."""
+    def _tell_slow(self, operation: str, args: Sequence[object], seconds: float) -> None:
+        """Tell of a request that took long."""
         if self._slow is None:
             return
-        number, inode = cast(int, first), None
         try:
-            if operation in OF_INODES:
-                inode = Inode(number)
-            elif operation in OF_FILES:
-                inode = self._of(number).files.inode(number)
-            self._slow(operation, inode, seconds)
+            self._slow(operation, args, seconds)
         except Exception:  # the request has its answer already
             log.exception("a slow %s was not told of; please report this", operation)
 

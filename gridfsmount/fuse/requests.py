@@ -1,33 +1,33 @@
-"""The names of the kernel's requests, as pyfuse3 calls their handlers."""
+"""The requests of the kernel that are answered, by the names that pyfuse3 gives them."""
 
 from typing import Final
 
-OF_INODES: Final = frozenset(
-    [
-        "lookup",
-        "getattr",
-        "setattr",
-        "readlink",
-        "mkdir",
-        "mknod",
-        "symlink",
-        "link",
-        "unlink",
-        "rmdir",
-        "rename",
-        "create",
-        "open",
-        "opendir",
-        "getxattr",
-        "setxattr",
-        "listxattr",
-        "removexattr",
-    ]
+OPERATIONS: Final = (
+    "create",
+    "flush",
+    "fsync",
+    "fsyncdir",
+    "getattr",
+    "getxattr",
+    "link",
+    "listxattr",
+    "lookup",
+    "mkdir",
+    "mknod",
+    "open",
+    "opendir",
+    "read",
+    "readdir",
+    "readlink",
+    "release",
+    "releasedir",
+    "removexattr",
+    "rename",
+    "rmdir",
+    "setattr",
+    "setxattr",
+    "statfs",
+    "symlink",
+    "unlink",
+    "write",
 )
-"""Their first argument is an inode: of a directory, where there is a name as well."""
-
-OF_FILES: Final = frozenset(["read", "write", "flush", "fsync", "release"])
-"""Their first argument is a handle of a file."""
-
-OPERATIONS: Final = OF_INODES | OF_FILES | {"statfs", "readdir", "releasedir", "fsyncdir"}
-"""All that are answered."""

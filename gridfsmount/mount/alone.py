@@ -20,6 +20,7 @@ from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open
 from gridfsmount.mount.telling import Telling
 from gridfsmount.telemetry.counters import Telemetry
 from gridfsmount.vfs.presentation import DIRECTORY_SIZE, Presentation
+from gridfsmount.vfs.slow import SlowLog
 from gridfsmount.vfs.snapshots.catalogue import Catalogue
 from gridfsmount.vfs.snapshots.part import snapshots_part
 from gridfsmount.vfs.snapshots.shelf import Engine
@@ -70,7 +71,16 @@ async def _serve(
         presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
         part = snapshots_part(Catalogue(shelves, slots, _folder(options)), presentation)
         session.open_session(
-            LakeOperations(part, part, telling.stats(), facts(options), {}, telemetry),
+            LakeOperations(
+                part,
+                part,
+                telling.stats(),
+                facts(options),
+                {},
+                telemetry,
+                slow=SlowLog(part, part, None, slots),
+                slow_seconds=options.slow,
+            ),
             options.mountpoint,
             name=shelves[0].vault().address,
             read_only=True,

@@ -49,6 +49,18 @@ def is_mounted(mountpoint: Path, file_system: str | None = None) -> bool:
     return any(point == path and file_system in (None, kind) for point, kind in _mounts())
 
 
+def mounted_lakes() -> list[Path]:
+    """All mount points of lakes on this machine, dead ones too; touches none of them."""
+    return [Path(point) for point, kind in _mounts() if kind == FILE_SYSTEM]
+
+
+def file_system_of(path: Path) -> str:
+    """The type of the file system that a path lies in, as in "ext4" and "nfs4"."""
+    real = path.resolve()
+    kinds = dict(_mounts())  # the last one on a directory covers the others
+    return next((kinds[each] for each in map(str, (real, *real.parents)) if each in kinds), "?")
+
+
 def mount_of(path: Path) -> Path:
     """The mount point of the lake that a path lies in.
 

@@ -11,6 +11,7 @@ from gridfsmount.core.defaults import (
     DEFAULT_DEADLINE,
     DEFAULT_DISK_CACHE,
     DEFAULT_LEASE,
+    DEFAULT_SLOW,
 )
 from gridfsmount.core.preferences import PRIMARY
 
@@ -63,4 +64,6 @@ class MountOptions:
     metrics: tuple[str, int] | None = None
     """Address and port to serve Prometheus metrics on; None for nowhere."""
     deadline: float = DEFAULT_DEADLINE
+    slow: float = DEFAULT_SLOW
+    """Seconds: an operation that takes as long is told of in the log."""
     lease: float = DEFAULT_LEASE

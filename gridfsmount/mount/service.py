@@ -38,6 +38,7 @@ from gridfsmount.vfs.pages import KernelPages
 from gridfsmount.vfs.parts import Part
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.recent import RecentNodes
+from gridfsmount.vfs.slow import SlowLog
 from gridfsmount.vfs.snapshots.catalogue import Catalogue
 from gridfsmount.vfs.snapshots.part import snapshots_part
 from gridfsmount.vfs.snapshots.shelf import Engine
@@ -194,6 +195,8 @@ async def _serve(
                 facts(options),
                 {ADDRESS: uri.encode()},
                 telemetry,
+                slow=SlowLog(shown, snapshots, recent, slots),
+                slow_seconds=options.slow,
             ),
             options.mountpoint,
             name=str(lake.connection.deployment),

@@ -48,6 +48,15 @@ class Process:
     """Its mount point, if it is a mount."""
     writing: tuple[Inode, ...] = ()
     """Versions that it is writing all the time, and that so cannot be sealed."""
+    age: float | None = None
+    """Seconds since its first sign of life; None when that is not known."""
+    silent: float | None = None
+    """Seconds since its last one."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it gave a sign of life lately."""
+        return self.silent is not None and self.silent < DEAD_SECONDS
 
     @property
     def answers(self) -> bool:
@@ -96,6 +105,24 @@ class Processes:
             documents = list(self._lake.find(query))
         return [_decode(each) for each in documents if isinstance(each["process"], dict)]
 
+    def seen(self) -> list[Process]:
+        """All that gave a sign of life within a day and did not say goodbye, the oldest first."""
+        ages: Document = {
+            name: {
+                "$cond": [
+                    {"$eq": [{"$type": f"${field}"}, "date"]},
+                    {"$subtract": ["$$NOW", f"${field}"]},
+                    None,
+                ]
+            }
+            for name, field in (("age", "since"), ("silent", "beat"))
+        }
+        query: Document = {"process": {"$type": "object"}, "beat": {"$type": "date"}}
+        stages = [{"$match": query}, {"$addFields": ages}, {"$sort": {"since": 1, "_id": 1}}]
+        with self._seam.operation("look which processes are or were at work"):
+            found = [_decode(each) for each in self._lake.aggregate(stages)]
+        return [each for each in found if (each.silent or 0.0) < _FORGET_SECONDS]
+
     def backup_since(self) -> datetime | None:
         """When the oldest of the backups began that are being made now."""
         query = {"process.what": BACKUP, "$nor": [_silent(DEAD_SECONDS)]}
@@ -121,4 +148,10 @@ def _decode(document: Document) -> Process:
         version=str(found.get("version", "")),
         place=str(found.get("place", "")),
         writing=tuple(Inode(each) for each in versions if isinstance(each, int)),
+        age=_seconds(document.get("age")),
+        silent=_seconds(document.get("silent")),
     )
+
+
+def _seconds(milliseconds: object) -> float | None:
+    return milliseconds / 1000 if isinstance(milliseconds, int) else None

@@ -1,6 +1,6 @@
 """What the database user may do, read from the answer to `connectionStatus`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 _WRITE: Final = frozenset({"insert", "update", "remove"})
@@ -19,6 +19,29 @@ def may_write(status: Mapping[str, Any], database: str, collections: Iterable[st
         return True
     privileges = info.get("authenticatedUserPrivileges", [])
     return all(_allowed(privileges, database, name) >= _WRITE for name in collections)
+
+
+def missing_actions(
+    status: Mapping[str, Any],
+    database: str,
+    collections: Iterable[str],
+    actions: Sequence[str],
+) -> dict[str, list[str]]:
+    """Which of some actions the user lacks, and in which collections; empty if in none.
+
+    An action on a whole database is looked for in the collection "".
+    """
+    info = status.get("authInfo", {})
+    if not info.get("authenticatedUsers"):
+        return {}
+    privileges = info.get("authenticatedUserPrivileges", [])
+    missing: dict[str, list[str]] = {}
+    for name in collections:
+        allowed = _allowed(privileges, database, name)
+        for action in actions:
+            if action not in allowed:
+                missing.setdefault(action, []).append(name)
+    return missing
 
 
 def _allowed(privileges: Iterable[Mapping[str, Any]], database: str, collection: str) -> set[str]:

@@ -56,7 +56,7 @@ class Runs:
         """The server's time."""
         with self._seam.operation("ask for the time"):
             answer = self._lake.database.client.admin.command("hello")
-        return _nanoseconds(answer["localTime"])
+        return nanoseconds(answer["localTime"])
 
     def note(
         self,
@@ -119,18 +119,18 @@ def _decode(run: Document) -> Run:
         what=str(run.get("what", "")),
         vault=str(run.get("vault", "")),
         vault_id=str(run.get("vault_id", "")),
-        began_ns=_nanoseconds(run.get("began")),
-        ended_ns=_nanoseconds(run.get("ended")),
+        began_ns=nanoseconds(run.get("began")),
+        ended_ns=nanoseconds(run.get("ended")),
         good=run.get("good") is True,
         text=str(run.get("text", "")),
         host=str(run.get("host", "")),
         by=str(run.get("by", "")),
-        well_ns=None if well is None else _nanoseconds(well),
-        first_ns=_nanoseconds(run.get("first")),
+        well_ns=None if well is None else nanoseconds(well),
+        first_ns=nanoseconds(run.get("first")),
     )
 
 
-def _nanoseconds(moment: object) -> int:
+def nanoseconds(moment: object) -> int:
     """Of one of the server's dates; 1970 for what is none."""
     if not isinstance(moment, datetime):
         return 0

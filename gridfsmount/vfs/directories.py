@@ -96,6 +96,11 @@ class Directories:
                 position = position_of(listing, offset + listing.length + 1)
                 yield Entry(LATEST, self._show(latest), position)
 
+    def about(self, number: int) -> Inode | None:
+        """The directory of a handle, if it is open."""
+        handle = self._handles.get(number)
+        return None if handle is None else handle.inode
+
     def close(self, number: int) -> None:
         """Forget a handle."""
         handle = self._handles.pop(number)

@@ -91,11 +91,6 @@ class Files:
             "dirty_bytes": lambda: self._budget.used,
         }
 
-    def inode(self, number: int) -> Inode | None:
-        """The inode that a handle is of."""
-        handle = self._handles.get(number)
-        return None if handle is None else handle.file.node.inode
-
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
         return self._files.get(inode) or self._ghosts.get(inode)
@@ -203,6 +198,11 @@ class Files:
                 file.failure = StoreFailed("it was interrupted")
                 raise
         return len(data)
+
+    def about(self, number: int) -> tuple[Inode, ContentId | None] | None:
+        """Inode and content of a handle, if it is open."""
+        handle = self._handles.get(number)
+        return None if handle is None else (handle.file.node.inode, handle.file.node.content)
 
     async def truncate(self, inode: Inode, number: int | None, size: int, uid: int) -> Node:
         """Set a file's size; without a handle the change is committed at once."""

@@ -14,6 +14,7 @@ from gridfsmount.core.model import (
     Attributes,
     Caller,
     Change,
+    ContentId,
     Inode,
     Kind,
     Space,
@@ -131,8 +132,8 @@ class OpenedFiles(Protocol):
     async def release(self, number: int) -> None:
         """Close a handle."""
 
-    def inode(self, number: int) -> Inode | None:
-        """The inode that a handle is of."""
+    def about(self, number: int) -> tuple[Inode, ContentId | None] | None:
+        """Inode and content of a handle, if it is open."""
 
 
 class Directories(Protocol):
@@ -143,6 +144,9 @@ class Directories(Protocol):
 
     def read(self, number: int, position: int) -> AsyncGenerator[Entry, None]:
         """Entries from `position` on."""
+
+    def about(self, number: int) -> Inode | None:
+        """The directory of a handle, if it is open."""
 
     def close(self, number: int) -> None:
         """Forget a handle."""

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import AREAS, ROOT, UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import FileSystemError, NotADirectory, NotFound, ReadOnly, Stale
 from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
@@ -37,6 +37,14 @@ _GONE: Final = math.inf
 """More than any `rev`: whatever was read of the node before is of the past."""
 
 _MOST: Final = 10_000
+
+UNKNOWN: Final = "..."
+"""Stands for the part of a path that is not remembered."""
+
+_FIXED: Final = {inode: name for name, inode in AREAS.items()}
+
+_DEEPEST: Final = 100
+"""Folders above a node that are named in a path: a tree that loops has no end."""
 
 SETTLED: Final = 20_000
 """Nodes of sealed versions that are remembered for good: about a kilobyte each."""
@@ -112,6 +120,33 @@ class RecentNodes:
         """A node as it was when last seen, if that is remembered."""
         known = self._known.get(inode)
         return None if known is None else known[1]
+
+    def recall(self, inode: Inode) -> Node | None:
+        """A node as it was when last seen or made, however long ago that was; asks nobody."""
+        known, changed = self._known.get(inode), self._changed.get(inode)
+        if known is not None:
+            return known[1]
+        return changed[1] if changed is not None else self._settled.get(inode)
+
+    def known_path(self, inode: Inode) -> str:
+        """Path below the root as far as it is remembered, maybe of a moment ago; asks nobody.
+
+        What is missing at its beginning is `UNKNOWN`, for people.
+        """
+        names: list[str] = []
+        while inode != ROOT and len(names) < _DEEPEST:
+            known = self._paths.get(inode)
+            fixed = _FIXED.get(inode) if known is None else known[1]
+            if fixed is not None:
+                names.append(fixed)
+                break
+            node = self.recall(inode)
+            if node is None or not node.names:
+                names.append(f"{UNKNOWN}/inode {inode}" if not names else UNKNOWN)
+                break
+            names.append(node.names[0].name)
+            inode = node.names[0].parent
+        return "/".join(reversed(names))
 
     def seen(self, inode: Inode) -> float:
         """When a node was last read, of the monotonic clock, if that is remembered."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from gridfsmount.core.model import Attributes, Caller, Change, Inode, Kind, Space
+from gridfsmount.core.model import Attributes, Caller, Change, ContentId, Inode, Kind, Space
 from gridfsmount.errors import InvalidArgument, NoAttribute, NotADirectory, NotPermitted
 from gridfsmount.vfs.listing import Entry
 from gridfsmount.vfs.open_files import Opened
@@ -153,9 +153,9 @@ class _Stats:
         """Close a handle."""
         del self._handles[number]
 
-    def inode(self, number: int) -> Inode | None:
+    def about(self, number: int) -> tuple[Inode, ContentId | None] | None:
         """All handles are of the one file."""
-        return STATS
+        return STATS, None
 
     # --- extended attributes -------------------------------------------------------------------
 
@@ -187,6 +187,10 @@ class _NoDirectories:
         """No such handle was ever given."""
         for entry in list[Entry]():
             yield entry
+
+    def about(self, number: int) -> Inode | None:
+        """No such handle was ever given."""
+        return None
 
     def close(self, number: int) -> None:
         """No such handle was ever given."""

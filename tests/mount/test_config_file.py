@@ -120,10 +120,11 @@ def test_every_key_of_mount_and_log_reaches_its_option(tmp_path: Path) -> None:
             "gid": 2,
             "umask": "027",
             "squash": "3:4",
+            "metrics": "127.0.0.1:9464",
             "deadline": "5s",
             "lease": "6s",
         },
-        "log": {"file": "/x", "verbose": 1},
+        "log": {"file": "/x", "verbose": 1, "format": "json", "slow": "7s"},
     }
     text = "".join(
         f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
@@ -134,7 +135,8 @@ def test_every_key_of_mount_and_log_reaches_its_option(tmp_path: Path) -> None:
     assert {section: {*keys} for section, keys in values.items()} == {
         section: names[section] for section in values
     }
-    assert {name: found[name] for name in (*values["mount"], "log_file", "verbose")} == {
+    logs = ("log_file", "verbose", "log_format", "slow")
+    assert {name: found[name] for name in (*values["mount"], *logs)} == {
         "read_only": True,
         "allow_other": True,
         "chunk_size": 2 << 20,
@@ -146,10 +148,13 @@ def test_every_key_of_mount_and_log_reaches_its_option(tmp_path: Path) -> None:
         "gid": 2,
         "umask": 0o27,
         "squash": (3, 4),
+        "metrics": ("127.0.0.1", 9464),
         "deadline": 5.0,
         "lease": 6.0,
         "log_file": Path("/x"),
         "verbose": 1,
+        "log_format": "json",
+        "slow": 7.0,
     }
 
 

@@ -113,6 +113,8 @@ def test_the_file_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("[mount]\ndisk_cache = 'x'", ":2: [mount] disk_cache: must be an absolute path, like"),
         ("password_file = 'QXZ7'", ":1: password_file: must be an absolute path, like"),
         ("password_file = '~QXZ7/x'", ":1: password_file: there is no user of that name"),
+        ("[log]\nformat = 'xml'", ":2: [log] format: 'xml' is not one of 'text', 'json'"),
+        ("[log]\nslow = '1 second'", ":2: [log] slow: '1 second' is not a duration like 0s"),
         ("bucket = ''", ":1: bucket: it is empty"),
         ("mount = {uid = -1}", ":1: [mount] uid: -1 is not in the range"),
     ],

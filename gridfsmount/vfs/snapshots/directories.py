@@ -112,6 +112,13 @@ class SnapshotDirectories:
             if latest is not None:
                 yield Entry(LATEST, self._tree.shown(latest), offset + listing.length + 1)
 
+    def about(self, number: int) -> Inode | None:
+        """The directory of a handle, if it is open."""
+        handle = self._handles.get(number)
+        if handle is None:
+            return None
+        return handle.inode if isinstance(handle, _Fixed) else handle.listing.inode
+
     def close(self, number: int) -> None:
         """Forget a handle."""
         del self._handles[number]

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from gridfsmount.core.chunks import Bytes
-from gridfsmount.core.model import ROOT, SNAPSHOTS, Caller, Content, Inode, Kind
+from gridfsmount.core.model import ROOT, SNAPSHOTS, Caller, Content, ContentId, Inode, Kind
 from gridfsmount.errors import (
     Damaged,
     FileSystemError,
@@ -90,6 +90,13 @@ class SnapshotFiles:
         except (Damaged, StoreUnavailable, StoreFailed) as error:
             raise await _placed(handle.shelf, handle.snapshot, handle.inode, error) from error
 
+    def about(self, number: int) -> tuple[Inode, ContentId | None] | None:
+        """Inode and content of a handle, if it is open."""
+        handle = self._handles.get(number)
+        if handle is None:
+            return None
+        return handle.inode, None if handle.content is None else handle.content.id
+
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """Nothing can be written."""
         refuse()
@@ -100,11 +107,6 @@ class SnapshotFiles:
     async def release(self, number: int) -> None:
         """Close a handle."""
         del self._handles[number]
-
-    def inode(self, number: int) -> Inode | None:
-        """The inode that a handle is of."""
-        handle = self._handles.get(number)
-        return None if handle is None else handle.inode
 
 
 async def _placed(

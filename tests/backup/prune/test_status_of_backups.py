@@ -13,8 +13,9 @@ from gridfsmount.cli.main import commands
 from gridfsmount.cli.runs import noted
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, StatusSettings
-from gridfsmount.cli.status_backups import age, backups
+from gridfsmount.cli.status_backups import backups
 from gridfsmount.cli.vaults import VaultChoice
+from gridfsmount.core.wording import age
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.runs import CREATE, PRUNE, VERIFY
 from tests.mounting import run_command
