@@ -27,6 +27,9 @@ SMALL: Final = 256 << 10
 TOGETHER: Final = 1000
 """Contents of one query."""
 
+PLAUSIBLE: Final = 100
+"""Queries for one content before it is asked, each time, whether there is more of it."""
+
 IN_FLIGHT: Final = 4
 """Queries at once, and pieces of READ_BYTES in memory."""
 
@@ -46,6 +49,8 @@ _Flight: TypeAlias = Callable[[], list[Piece]]
 
 def scan(lake: Lake, contents: Iterable[Content], in_flight: int = IN_FLIGHT) -> Iterator[Piece]:
     """All chunks of contents, in order; an empty content has one piece without chunks.
+
+    Where much of a large content is missing, one chunk that is missing stands for all in a row.
 
     Raises:
         FileSystemError: the server gives no answer.
@@ -79,15 +84,38 @@ def _flights(lake: Lake, contents: Iterable[Content]) -> Iterator[_Flight]:
             yield partial(_fly_whole, lake, group)
             group, size, chunks = [], 0, 0
         if large:
-            step = max(1, min(READ_CHUNKS, READ_BYTES // content.chunk_size))
-            for first in range(0, count, step):
-                yield partial(_fly, lake, content, first, min(first + step, count))
+            yield from _flights_of(lake, content, count)
             continue
         group.append(content)
         size += content.length
         chunks += count
     if group:
         yield partial(_fly_whole, lake, group)
+
+
+def _flights_of(lake: Lake, content: Content, count: int) -> Iterator[_Flight]:
+    """Queries for a large content; where nothing of it is there, one piece says so.
+
+    A length may be anything, and whoever believes one would ask for what is not there for years.
+    """
+    step = max(1, min(READ_CHUNKS, READ_BYTES // content.chunk_size))
+    first = 0
+    while first < count:
+        if count > PLAUSIBLE * step:
+            there = lake.contents.next_chunk(content.id, first)
+            if there is None or there >= count:
+                yield partial(_missing, content, count - 1)
+                return
+            if there > first:
+                yield partial(_missing, content, first)
+                first = there
+        past = min(first + step, count)
+        yield partial(_fly, lake, content, first, past)
+        first = past
+
+
+def _missing(content: Content, n: int) -> list[Piece]:
+    return [Piece(content, n, [None])]
 
 
 def _fly(lake: Lake, content: Content, first: int, past: int) -> list[Piece]:

@@ -6,15 +6,12 @@ along an index, so that a batch costs the same at the end of a collection as at 
 
 import logging
 import math
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 
-import bson
-from bson import Decimal128, MaxKey, ObjectId
+from bson import MaxKey, ObjectId
 from pymongo.collection import Collection
 
 from gridfsmount.core.model import Content, ContentId, Inode, Kind, Name, Node, State
@@ -30,6 +27,7 @@ from gridfsmount.store.encoding import (
     whole_number,
 )
 from gridfsmount.store.naming import first_name
+from gridfsmount.store.undecoded import same, total, usable_inode
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +136,7 @@ class Audit:
         """Length of all contents together."""
         pipeline = [{"$group": {"_id": None, "bytes": {"$sum": "$length"}}}]
         with self._seam.operation("add up the lengths", factor=LONG):
-            return int(next(self._files.aggregate(pipeline), {}).get("bytes", 0))
+            return total(next(self._files.aggregate(pipeline), {}).get("bytes"))
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -149,11 +147,11 @@ class Audit:
             numbers = [each["_id"] for each in found.limit(BATCH)]
         usable, odd = [], []
         for number in numbers:
-            whole = whole_number(number)
-            if whole is None:
+            inode = usable_inode(number)
+            if inode is None:
                 odd.append(str(number))
             else:
-                usable.append(Inode(whole))
+                usable.append(inode)
         return usable, odd, numbers[-1] if numbers else None
 
     def odd_nodes(self) -> list[str]:
@@ -170,11 +168,11 @@ class Audit:
         shown = [each.node.content for each in nodes if each.node and each.node.content]
         # Two questions: a join would look each of them up by itself.
         with self._seam.operation(f"read {len(shown)} contents"):
-            keys = [key for each in shown if not _is_pattern(key := content_key(each))]
+            keys = [content_key(each) for each in shown]
             found = list(self._files.find({"_id": {"$in": keys}}, _FILE_FIELDS))
-        files = {_same(each["_id"]): _file_state(each) for each in found}
+        files = {same(each["_id"]): _file_state(each) for each in found}
         return [
-            replace(each, file=files.get(_same(content_key(each.node.content))))
+            replace(each, file=files.get(same(content_key(each.node.content))))
             if each.node and each.node.content
             else each
             for each in nodes
@@ -209,15 +207,15 @@ class Audit:
         with self._seam.operation(f"read {len(keys)} contents"):
             files = list(self._files.find({"_id": {"$in": keys}}, _FILE_FIELDS))
             shown = _keys(self._nodes.find({"content": {"$in": keys}}, {"content": 1}), "content")
-            rest = [key for key in keys if _same(key) not in shown]
+            rest = [key for key in keys if same(key) not in shown]
             trash = _keys(self._trash.find({"_id": {"$in": rest}}, {"_id": 1}), "_id")
             leased = _keys(self._uploads.find({"_id": {"$in": rest}}, {"_id": 1}), "_id")
         return [
             ContentState(
                 _file_state(each),
-                _same(each["_id"]) in shown,
-                _same(each["_id"]) in trash,
-                _same(each["_id"]) in leased,
+                same(each["_id"]) in shown,
+                same(each["_id"]) in trash,
+                same(each["_id"]) in leased,
             )
             for each in files
         ]
@@ -239,12 +237,10 @@ class Audit:
         with self._seam.operation(f"count the chunks of {len(contents)} contents", factor=LONG):
             documents = list(self._chunks.aggregate(pipeline))
         found = {
-            _same(each["_id"]): Numbers(
-                each["count"], _number(each["first"]), _number(each["last"])
-            )
+            same(each["_id"]): Numbers(each["count"], _number(each["first"]), _number(each["last"]))
             for each in documents
         }
-        keys = {content: _same(content_key(content)) for content in contents}
+        keys = {content: same(content_key(content)) for content in contents}
         return {content: found[key] for content, key in keys.items() if key in found}
 
     def faults_in_numbers(self, content: ContentId, count: int) -> tuple[list[int], list[str]]:
@@ -278,10 +274,7 @@ class Audit:
         found: dict[ContentId, None] = {}
         for document in documents:
             try:
-                owner = document.get("files_id")
-                if _is_pattern(owner):
-                    raise Damaged(f"{owner!r} is no key")
-                found[content_id(owner)] = None
+                found[content_id(document.get("files_id"))] = None
             except Damaged as error:
                 log.warning("a chunk belongs to nothing that can be named: %s", error)
         owners = list(found)
@@ -301,9 +294,9 @@ class Audit:
             # the entry until the chunks are gone.
             known: set[Hashable] = set()
             for collection in (self._uploads, self._files, self._trash):
-                rest = [key for key in keys if _same(key) not in known]
+                rest = [key for key in keys if same(key) not in known]
                 known |= _keys(collection.find({"_id": {"$in": rest}}, {"_id": 1}), "_id")
-        lost = [each for each in owners if _same(content_key(each)) not in known]
+        lost = [each for each in owners if same(content_key(each)) not in known]
         if not lost:
             return []
         pipeline: list[Document] = [
@@ -382,27 +375,11 @@ def _folder(document: Document) -> Folder:
 
 
 def _keys(documents: Iterable[Document], field: str) -> set[Hashable]:
-    return {_same(each[field]) for each in documents}
-
-
-def _same(value: Any) -> Hashable:
-    """A value that equals that of every key which the server takes for the same."""
-    if isinstance(value, Decimal128):
-        value = value.to_decimal()
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return value
-    if isinstance(value, ObjectId):
-        return value
-    return bson.encode({"": value})
-
-
-def _is_pattern(value: object) -> bool:
-    """Whether a query would take a value for a pattern; no document can have it as its `_id`."""
-    return isinstance(value, bson.Regex | re.Pattern)
+    return {same(each[field]) for each in documents}
 
 
 def _number(value: object) -> float:
-    return value if isinstance(value, int | float) else -1
+    return value if isinstance(value, int | float) and math.isfinite(value) else -1
 
 
 def _age(newest: object, now: datetime) -> float:

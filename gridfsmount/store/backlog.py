@@ -16,6 +16,7 @@ from pymongo import ReturnDocument
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
 from gridfsmount.store.foreign import FIELDS, UNMARKED, Upload, uploads_of
+from gridfsmount.store.undecoded import total
 
 TURN_SECONDS: Final = 5.0
 """Many times what a batch takes; so long must a mount wait that takes over from one that died."""
@@ -91,7 +92,7 @@ class Backlog:
         fresh = {"$gte": ["$at", _ago(TURN_SECONDS)]}
         with self._seam.operation("ask who adopts"):
             found = self._lake.find_one({"_id": _TURN, "$expr": fresh})
-        return None if found is None else Turn(str(found.get("mount")), int(found.get("done", 0)))
+        return None if found is None else Turn(str(found.get("mount")), total(found.get("done")))
 
 
 def _ago(seconds: float) -> Document:

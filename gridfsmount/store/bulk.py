@@ -35,6 +35,7 @@ from gridfsmount.store.encoding import Document, content_key, encode_node
 from gridfsmount.store.leases import Leases
 from gridfsmount.store.seam import is_duplicate
 from gridfsmount.store.tree import Tree
+from gridfsmount.store.undecoded import total
 
 _GIVEN_UP: Final = "the upload was idle for too long and was given up; put it again"
 
@@ -123,7 +124,8 @@ class Bulk:
         ]
         with self._seam.operation(f"measure {path or 'the lake'}"):
             documents = list(self._files.aggregate(pipeline))
-        return (int(documents[0]["count"]), int(documents[0]["bytes"])) if documents else (0, 0)
+        counted = documents[0] if documents else {}
+        return total(counted.get("count")), max(0, total(counted.get("bytes")))
 
     def _publish_at_once(self, files: Sequence[NewFile]) -> set[Inode]:
         refused: set[Inode] = set()

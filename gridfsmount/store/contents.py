@@ -36,6 +36,7 @@ from gridfsmount.store.encoding import (
     encode_content,
 )
 from gridfsmount.store.seam import DUPLICATE
+from gridfsmount.store.undecoded import total
 
 log = logging.getLogger(__name__)
 
@@ -200,6 +201,13 @@ class Contents:
             else self.examine(content, 0, count)  # 1 where the chunks say 1.0, say
             for content, count in zip(contents, counts, strict=True)
         ]
+
+    def next_chunk(self, content: ContentId, n: int) -> int | None:
+        """The number of the first chunk from `n` on that is there; from the index alone."""
+        query = {"files_id": {"$eq": content_key(content)}, "n": {"$gte": n}}
+        with self._seam.operation(f"look for chunks of content {content}"):
+            found = self._chunks.find_one(query, {"_id": 0, "n": 1}, sort=[("n", 1)])
+        return None if found is None else max(n, total(found["n"]))
 
     def put_chunks(self, content: ContentId, chunks: Sequence[tuple[int, bytes]]) -> None:
         """Write chunks of a content that is not published yet; a number may come again."""

@@ -21,6 +21,7 @@ from gridfsmount.core.model import NO_FOLDER, Inode, Name, Node, Seal, State
 from gridfsmount.errors import AlreadyExists, Conflict
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document, decode_node, encode_name, encode_node, encode_seal
+from gridfsmount.store.undecoded import text, usable_inode
 
 ABANDONED_SECONDS: Final = 60.0
 """Who gave no sign of life for so long is not at it any more. They give one with every batch, and a
@@ -160,13 +161,10 @@ class Detached:
         with self._seam.operation("look for versions that were left behind"):
             documents = list(self._nodes.find(_REMAINS, {"detached": 1}))
         return [
-            Remains(
-                Inode(each["_id"]),
-                str(each["detached"].get("path", "")),
-                str(each["detached"].get("by", "")),
-            )
+            Remains(version, text(each["detached"].get("path")), text(each["detached"].get("by")))
             for each in documents
             if isinstance(each["detached"], dict)
+            and (version := usable_inode(each["_id"])) is not None
         ]
 
     def take_over(self, version: Inode) -> str | None:

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import bson
-from bson import Binary, Decimal128, Int64
+from bson import Binary, Decimal128, Int64, Regex
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 
+from gridfsmount.core.chunks import MAX_CHUNKS, chunk_count
 from gridfsmount.core.model import (
     NO_FOLDER,
     Content,
@@ -67,17 +68,24 @@ def content_id(value: object) -> ContentId:
     """Identity of the content whose `_id` is `value`.
 
     Raises:
-        Damaged: no query can name it: it is null, which every missing field equals, or has a
-            string that is not UTF-8.
+        Damaged: no query can name it: it is null, which every missing field equals, has a string
+            that is not UTF-8, or is what no `_id` can be and a query takes for something else.
     """
     if value is None:
         raise Damaged("a content's _id is null")
     if value.__class__ is bson.ObjectId:  # the commonest, by its bytes: bsonspec.org
         return ContentId(_OBJECT_ID + value.binary + b"\0", str(value))
+    if isinstance(value, Regex | re.Pattern | list) or _is_question(value):
+        raise Damaged(f"no content can be called {_printable(value)}")
     try:
         return ContentId(bson.encode({"": value}, codec_options=CODEC), _printable(value))
     except UnicodeEncodeError as error:
         raise Damaged(f"content {_printable(value)}: its _id is not UTF-8") from error
+
+
+def _is_question(value: object) -> bool:
+    """Whether a query would take a document for an operator, as in `{"$gt": ""}`."""
+    return isinstance(value, Mapping) and next(iter(value), "").startswith("$")
 
 
 def content_key(content: ContentId) -> Any:
@@ -105,6 +113,11 @@ def decode_content(document: Mapping[str, Any]) -> Content:
         chunk_size = 1
     if chunk_size is None or not 1 <= chunk_size <= _MAX_CHUNK_SIZE:
         raise Damaged(f"content {identity}: chunkSize is {document.get('chunkSize')!r}")
+    if chunk_count(length, chunk_size) > MAX_CHUNKS:
+        raise Damaged(
+            f"content {identity}: a length of {length} has more chunks of {chunk_size} than GridFS "
+            "can number"
+        )
     lake = lake_metadata(document)
     hashes = _bytes(lake.get("chunk_xxh3"))
     return Content(

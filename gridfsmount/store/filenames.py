@@ -16,6 +16,7 @@ from gridfsmount.store.contents import Contents, set_filename
 from gridfsmount.store.encoding import Document, content_id, content_key, lake_metadata
 from gridfsmount.store.naming import first_name
 from gridfsmount.store.tree import Tree
+from gridfsmount.store.undecoded import is_utf8
 
 
 class Filenames:
@@ -53,6 +54,8 @@ class Filenames:
             content, filename = content_id(document["_id"]), document.get("filename")
             # What a driver has renamed, the tree will follow.
             if not isinstance(filename, str) or filename != lake_metadata(document).get("filename"):
+                continue
+            if not is_utf8(filename):
                 continue
             here = shown.get(content)
             if here and filename not in here:
@@ -100,9 +103,7 @@ class Filenames:
             fields = {"names": {"$slice": 1}, "detached.path": 1}
             with self._seam.operation("find the paths of folders"):
                 found = {
-                    Inode(each["_id"]): _Folder(
-                        first_name(each), (each.get("detached") or {}).get("path")
-                    )
+                    Inode(each["_id"]): _Folder(first_name(each), _place(each.get("detached")))
                     for each in self._nodes.find({"_id": {"$in": list(wanted)}}, fields)
                 }
             above |= found
@@ -116,6 +117,11 @@ class _Folder:
     name: Name | None
     place: str | None
     """Of a version that hangs in no folder: where it will be, or was."""
+
+
+def _place(detached: object) -> str | None:
+    path = detached.get("path") if isinstance(detached, Mapping) else None
+    return path if isinstance(path, str) and is_utf8(path) else None
 
 
 def _unlike(old: str, new: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from gridfsmount.store.encoding import Document, content_id, encode_origin
 from gridfsmount.store.removals import Removals
 from gridfsmount.store.trash import Trash
 from gridfsmount.store.tree import Tree
+from gridfsmount.store.undecoded import usable_inode, usable_inodes
 
 log = logging.getLogger(__name__)
 
@@ -177,8 +178,12 @@ class Forks:
         while level:
             inner: list[Inode] = []
             for page in self._children(level, {"kind": Kind.DIRECTORY.value}, session):
-                new = [each for each in page if each["_id"] not in fork.folders]
-                inner += [each["_id"] for each in new]
+                new = [
+                    each
+                    for each in page
+                    if usable_inode(each["_id"]) is not None and each["_id"] not in fork.folders
+                ]
+                inner += usable_inodes(new)
                 yield new
             level = inner
         others = {"kind": {"$ne": Kind.DIRECTORY.value}}
@@ -248,7 +253,9 @@ class _Fork:
         made = []
         for document, number in zip(documents, numbers, strict=True):
             names = self._names(document.get("names"))
-            if not names or document["_id"] in self._linked:
+            if not names or usable_inode(document["_id"]) is None:
+                continue  # nothing shows it in the source either
+            if document["_id"] in self._linked:
                 continue
             if len(names) > 1:
                 self._linked.add(document["_id"])
@@ -274,7 +281,10 @@ class _Fork:
         return [
             {"parent": Int64(self.folders[each["parent"]]), "name": each["name"]}
             for each in (names if isinstance(names, list) else [])
-            if isinstance(each, dict) and each.get("parent") in self.folders
+            if isinstance(each, dict)
+            and isinstance(each.get("parent"), int | float)
+            and each["parent"] in self.folders
+            and "name" in each
         ]
 
 

@@ -12,13 +12,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from datetime import datetime
 
 from bson import Int64
 from pymongo import UpdateOne
 
 from gridfsmount.core.model import ContentId, Inode
-from gridfsmount.errors import FileSystemError
+from gridfsmount.errors import Damaged, FileSystemError
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document, content_id, content_key
 
@@ -37,7 +36,7 @@ class Leases:
         self._mount = mount
         self._confirmed: dict[ContentId, float] = {}
         self._finished: deque[ContentId] = deque()
-        self._suspects: dict[ContentId, datetime] = {}
+        self._suspects: dict[ContentId, object] = {}
         """Leases that had expired at the last look, and when they were renewed last."""
         self.seconds = seconds
 
@@ -153,16 +152,21 @@ class Leases:
         have, and those who live need a moment to renew them.
         """
         seized: list[ContentId] = []
-        suspects: dict[ContentId, datetime] = {}
+        suspects: dict[ContentId, object] = {}
         with self._seam.operation("look for expired leases"):
             for found in list(self._uploads.find(self._expired(), {"beat": 1, "erased": 1})):
-                content, beat = content_id(found["_id"]), found["beat"]
-                is_suspect = self._suspects.get(content) == beat or found.get("erased")
+                try:
+                    content, beat = content_id(found["_id"]), found.get("beat")
+                except Damaged as error:
+                    log.error("left among the leases: %s", error)
+                    continue
+                waited = content in self._suspects and self._suspects[content] == beat
+                is_suspect = waited or found.get("erased")
                 if patiently and not is_suspect:
                     suspects[content] = beat
                     continue
                 document = self._uploads.find_one_and_update(
-                    {"_id": {"$eq": found["_id"]}, "beat": beat},
+                    {"_id": {"$eq": found["_id"]}, "beat": {"$eq": beat}},
                     {"$set": {"mount": self._mount}, "$currentDate": {"beat": True}},
                 )
                 if document is None:

@@ -12,6 +12,7 @@ from gridfsmount.core.model import Inode, Kind, Name, Node
 from gridfsmount.errors import AlreadyExists, Conflict
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document, decode_node, encode_name
+from gridfsmount.store.undecoded import usable_inodes
 
 BATCH: Final = 1000
 """Folders whose entries are changed together."""
@@ -91,6 +92,6 @@ class Mending:
             )
             with self._seam.operation(f"look for folders below inode {top}", factor=20):
                 found = self._nodes.find({**below, "kind": Kind.DIRECTORY.value}, {"_id": 1})
-                inner = [Inode(each["_id"]) for each in found]
+                inner = usable_inodes(found)
             folders += [each for each in inner if each not in seen]
             seen.update(inner)

@@ -9,6 +9,7 @@ from typing import Any
 from gridfsmount.core.model import ROOT, Inode, Name, Node
 from gridfsmount.errors import Damaged
 from gridfsmount.store.encoding import Document, decode_node
+from gridfsmount.store.undecoded import is_utf8
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def page_of(documents: Sequence[Document], parent: Inode, after: str, limit: int
     # names here gives those up to the page's end now, the others on a later page.
     firsts = [_first_name(each, parent, after) for each in documents]
     # A hostile name that no query can hold is no place to go on from.
-    usable = [name for name in firsts if name > after and _is_utf8(name)]
+    usable = [name for name in firsts if name > after and is_utf8(name)]
     last = usable[-1] if len(documents) == limit and usable else None
     entries: list[tuple[str, Node]] = []
     for first, document in zip(firsts, documents, strict=True):
@@ -80,19 +81,23 @@ def first_pages(
 def first_name(document: Mapping[str, Any]) -> Name | None:
     """The first name of a node, which may be malformed."""
     names = document.get("names")
-    first = names[0] if isinstance(names, list) and names else None
-    if not isinstance(first, Mapping):
+    return _name(names[0]) if isinstance(names, list) and names else None
+
+
+def names_of(document: Mapping[str, Any], field: str = "names") -> list[Name]:
+    """Those names of a document, which may be malformed, that are such."""
+    names = document.get(field)
+    found = map(_name, names if isinstance(names, list) else ())
+    return [name for name in found if name is not None]
+
+
+def _name(value: object) -> Name | None:
+    if not isinstance(value, Mapping):
         return None
-    parent, name = first.get("parent"), first.get("name")
-    return Name(Inode(parent), name) if isinstance(parent, int) and isinstance(name, str) else None
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    parent, name = value.get("parent"), value.get("name")
+    if not isinstance(parent, int) or not isinstance(name, str) or not is_utf8(name):
+        return None
+    return Name(Inode(parent), name)
 
 
 def _places_in(document: Mapping[str, Any], parents: set[Inode]) -> list[tuple[Inode, str]]:
@@ -105,7 +110,7 @@ def _places_in(document: Mapping[str, Any], parents: set[Inode]) -> list[tuple[I
         and isinstance(each.get("parent"), int | float)
         and each["parent"] in parents
         and isinstance(each.get("name"), str)
-        and _is_utf8(each["name"])
+        and is_utf8(each["name"])
     ]
 
 
@@ -142,7 +147,12 @@ def decode_leniently(document: Mapping[str, Any]) -> Node | None:
 
 def path_of(document: Mapping[str, Any]) -> str | None:
     """Path below the root of a node, given with all that is `above` it; None without one."""
-    above = {each["_id"]: first_name(each) for each in document["above"]}
+    # Whole numbers alone: others cannot be looked up, and may not even be hashable.
+    above = {
+        each["_id"]: first_name(each)
+        for each in document["above"]
+        if isinstance(each["_id"], int | float)
+    }
     parts: list[str] = []
     name = first_name(document)
     while name is not None:

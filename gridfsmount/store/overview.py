@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gridfsmount.core.model import DATASETS, MODELS, Kind, State
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
+from gridfsmount.store.undecoded import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ class Overview:
                 )
                 for shelf in (DATASETS, MODELS)
             }
-            states = {each["_id"]: int(each["count"]) for each in self._nodes.aggregate(by_state)}
+            counted = list(self._nodes.aggregate(by_state))
+        # Of any type, and so perhaps no key.
+        states = {text(each["_id"]): int(each["count"]) for each in counted}
         return Catalog(
             datasets=shelves[DATASETS],
             models=shelves[MODELS],

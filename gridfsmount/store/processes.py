@@ -17,6 +17,7 @@ from gridfsmount import __version__
 from gridfsmount.core.model import Inode
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
+from gridfsmount.store.undecoded import total, usable_inode
 
 BEAT_SECONDS: Final = 5.0
 """Between two signs of life."""
@@ -144,10 +145,10 @@ def _decode(document: Document) -> Process:
         id=str(document["_id"]).removeprefix("process "),
         what=str(found.get("what", "")),
         host=str(found.get("host", "")),
-        pid=int(found.get("pid") or 0),
+        pid=total(found.get("pid")),
         version=str(found.get("version", "")),
         place=str(found.get("place", "")),
-        writing=tuple(Inode(each) for each in versions if isinstance(each, int)),
+        writing=tuple(number for each in versions if (number := usable_inode(each)) is not None),
         age=_seconds(document.get("age")),
         silent=_seconds(document.get("silent")),
     )

@@ -9,6 +9,7 @@ when it was taken out of the tree.
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from gridfsmount.core.model import ContentId, Inode, Kind
@@ -17,6 +18,7 @@ from gridfsmount.store.connection import Connection
 from gridfsmount.store.detached import Detached, Remains
 from gridfsmount.store.encoding import Document, content_id, content_key
 from gridfsmount.store.trash import Trash
+from gridfsmount.store.undecoded import same, usable_inode
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,12 @@ class Removals:
                 fields = {"kind": 1, "content": 1}
                 query = {"names.parent": {"$in": level}}
                 found = list(self._nodes.find(query, fields).limit(PAGE))
-            leaves = [each for each in found if each.get("kind") != Kind.DIRECTORY.value]
+            # A folder whose number is none has nothing in it: nothing can say that it lies there.
+            leaves = [
+                each
+                for each in found
+                if each.get("kind") != Kind.DIRECTORY.value or usable_inode(each["_id"]) is None
+            ]
             if leaves:
                 groups = [leaves[first : first + BATCH] for first in range(0, len(leaves), BATCH)]
                 with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="remove") as pool:
@@ -113,7 +120,7 @@ class Removals:
 
     def _remove_leaves(self, leaves: Sequence[Document]) -> None:
         contents: set[ContentId] = set()
-        odd: list[Inode] = []
+        odd: list[object] = []
         for each in leaves:
             try:
                 if each.get("content") is not None:
@@ -125,8 +132,14 @@ class Removals:
         keys = [content_key(each) for each in contents]
         with self._seam.operation(f"find the nodes of {len(keys)} contents", factor=5):
             others = self._nodes.find({"content": {"$in": keys}}, {"content": 1})
-            mine = set(inodes)
-            shared = {content_id(each["content"]) for each in others if each["_id"] not in mine}
+            mine = set(map(same, inodes))
+            # What equals what is for the server to say: an array may have the value.
+            shared = {
+                content
+                for each in others
+                if same(each["_id"]) not in mine
+                for content in _contents_in(each["content"])
+            }
         self._trash.announce_many(list(contents - shared))
         # What was committed meanwhile is not announced: it goes with the next batch.
         query: Document = {
@@ -136,3 +149,10 @@ class Removals:
         with self._seam.operation(f"remove {len(leaves)} nodes", factor=5):
             self._nodes.delete_many(query, hint="_id_")
         self._trash.settle_many(list(contents))
+
+
+def _contents_in(value: object) -> Iterator[ContentId]:
+    """The contents that a query takes a value of `content` for."""
+    for each in value if isinstance(value, list) else [value]:
+        with suppress(Damaged):
+            yield content_id(each)

@@ -110,7 +110,7 @@ class Runs:
         """The last run of each command on each vault."""
         with self._seam.operation("look how backups ended"):
             documents = list(self._lake.find({"run": {"$type": "object"}}).sort("_id"))
-        return [_decode(each["run"]) for each in documents]
+        return [_decode(each["run"]) for each in documents if isinstance(each["run"], dict)]
 
 
 def _decode(run: Document) -> Run:

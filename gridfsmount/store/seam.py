@@ -57,6 +57,10 @@ _UNAVAILABLE: Final = (
 )
 
 
+# What no document can hold, sent back as it was read: text that is not UTF-8, numbers beyond int64.
+_UNFIT: Final = (BSONError, UnicodeEncodeError, OverflowError)
+
+
 class Seam:
     """Bounds operations in time and turns pymongo's errors into the lake's."""
 
@@ -79,7 +83,7 @@ class Seam:
         try:
             with pymongo.timeout(self.deadline * factor):
                 yield
-        except (PyMongoError, BSONError) as error:
+        except (PyMongoError, *_UNFIT) as error:
             raise translate(what, error) from error
 
     def insist(self, what: str, call: Callable[[], object], *, factor: float = 1.0) -> None:
@@ -109,7 +113,7 @@ def translate(what: str, error: Exception) -> FileSystemError:
         return AccessDenied(text)
     if code == _WRITE_CONFLICT:
         return Conflict(text)
-    if isinstance(error, BSONError):
+    if isinstance(error, _UNFIT):
         return Damaged(text)
     if isinstance(error, _UNAVAILABLE) or (isinstance(error, PyMongoError) and error.timeout):
         return StoreUnavailable(text)

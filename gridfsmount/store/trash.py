@@ -30,6 +30,7 @@ from gridfsmount.store.filenames import Filenames
 from gridfsmount.store.processes import Processes
 from gridfsmount.store.seam import DUPLICATE
 from gridfsmount.store.tree import Tree
+from gridfsmount.store.undecoded import same, total
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,8 @@ class Trash:
         with self._seam.operation("look through the trash"):
             kept = list(self._raw.find({**query, "kept": True}))
         for entry in kept:
-            self._contents.restore(entry["file"])
+            if (file := _file_of(entry)) is not None:
+                self._contents.restore(file)
 
     def find(self, contents: Collection[ContentId]) -> tuple[list[Content], bool]:
         """What the files documents that are here say of those of some contents.
@@ -186,8 +188,8 @@ class Trash:
         found = []
         for entry in entries:
             with contextlib.suppress(Damaged):
-                found.append(decode_content(entry.get("file") or {}))
-        return found, any(entry.get("file") is None for entry in entries)
+                found.append(decode_content(_file_of(entry) or {}))
+        return found, any(_file_of(entry) is None for entry in entries)
 
     def holds(self, content: ContentId) -> bool:
         """Whether a content is here, to stay until its time."""
@@ -212,8 +214,8 @@ class Trash:
             return
         if entry.get("claim") is not None:
             raise Conflict(f"content {content} is being erased")
-        if entry.get("file") is not None:
-            self._contents.restore(entry["file"])
+        if (file := _file_of(entry)) is not None:
+            self._contents.restore(file)
 
     def keep_many(self, contents: Collection[ContentId]) -> set[ContentId]:
         """The same for many; returns those whose nodes must go."""
@@ -238,9 +240,9 @@ class Trash:
             claimed = {content for content, each in entries.items() if each.get("claim")}
             self._contents.restore_many(
                 [
-                    each["file"]
+                    file
                     for content, each in entries.items()
-                    if content not in claimed and each.get("file") is not None
+                    if content not in claimed and (file := _file_of(each)) is not None
                 ]
             )
         gone = set(contents) - entries.keys()
@@ -259,9 +261,10 @@ class Trash:
         """Put the files document of a content that a node shows back; whether the trash had it."""
         with self._seam.operation(f"look for content {content} in the trash"):
             entry = self._raw.find_one({"_id": {"$eq": content_key(content)}})
-        if entry is None or entry.get("file") is None:
+        file = None if entry is None else _file_of(entry)
+        if file is None:
             return False
-        self._contents.restore(entry["file"])
+        self._contents.restore(file)
         return True
 
     def sweep(self, grace: float, limit: int | None = None) -> Swept:
@@ -304,7 +307,7 @@ class Trash:
         ]
         with self._seam.operation("look through the trash", factor=20):
             found = next(self._trash.aggregate(pipeline), {})
-        return Swept(int(found.get("contents", 0)), int(found.get("bytes", 0)))
+        return Swept(total(found.get("contents")), total(found.get("bytes")))
 
     def _claim(self, expired: Document, claim: str) -> dict[ContentId, RawBSONDocument]:
         """A batch of entries that are due and that nobody announces again from here on."""
@@ -340,8 +343,8 @@ class Trash:
         """Those that no node shows; the others leave the trash."""
         shown = self._tree.shown(list(entries))
         for content in shown:
-            if entries[content].get("file") is not None:
-                self._contents.restore(entries[content]["file"])
+            if (file := _file_of(entries[content])) is not None:
+                self._contents.restore(file)
         if shown:
             self._filenames.settle(list(shown))  # who removed the others may have died before that
             self._drop(list(shown), claim)
@@ -376,9 +379,16 @@ def _expired(grace: float, backup: datetime | None) -> Document:
 
 
 def _length(entry: Mapping[str, Any]) -> int:
+    file = _file_of(entry)
+    return 0 if file is None else max(0, total(file.get("length")))
+
+
+def _file_of(entry: Mapping[str, Any]) -> Any:
+    """The files document that an entry keeps; None for one without, or with something else."""
     file = entry.get("file")
-    length = file.get("length") if isinstance(file, Mapping) else None
-    return int(length) if isinstance(length, int | float) else 0
+    if not isinstance(file, Mapping) or same(file.get("_id")) != same(entry["_id"]):
+        return None
+    return file
 
 
 def _groups(

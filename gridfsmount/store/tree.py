@@ -38,8 +38,16 @@ from gridfsmount.store.encoding import (
     encode_xattrs,
     is_exact,
 )
-from gridfsmount.store.naming import Page, decode_leniently, first_pages, page_of, path_of
+from gridfsmount.store.naming import (
+    Page,
+    decode_leniently,
+    first_pages,
+    names_of,
+    page_of,
+    path_of,
+)
 from gridfsmount.store.seam import DUPLICATE
+from gridfsmount.store.undecoded import usable_inodes
 
 NAMES_INDEX: Final = "names"
 """Unique over parent and name; listing a directory is a walk along it."""
@@ -219,9 +227,9 @@ class Tree:
         ]
         with self._seam.operation(f"find what is above inode {inode}"):
             return {
-                Inode(each["_id"])
+                inode
                 for document in self._nodes.aggregate(pipeline)
-                for each in document["above"]
+                for inode in usable_inodes(document["above"])
             }
 
     def _climb(self) -> Document:
@@ -521,7 +529,7 @@ class Tree:
         with self._seam.operation("look for nodes set aside"):
             documents = list(self._nodes.find(query).limit(1000))
         return [
-            (node, [Name(Inode(home["parent"]), home["name"]) for home in each.get("was", [])])
+            (node, names_of(each, "was"))
             for each in documents
             if (node := decode_leniently(each)) is not None
         ]

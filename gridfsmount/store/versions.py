@@ -19,10 +19,11 @@ from bson import Int64
 from pymongo import ReturnDocument
 
 from gridfsmount.core.model import Inode, Kind, Node, Origin, Seal, Source, State
-from gridfsmount.errors import AlreadyExists, Conflict, NotFound, ReadOnly
+from gridfsmount.errors import AlreadyExists, Conflict, Damaged, NotFound, ReadOnly
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document, decode_node, encode_origin, encode_seal
 from gridfsmount.store.naming import decode_leniently
+from gridfsmount.store.undecoded import text, total, usable_inode, usable_inodes
 
 CLAIM_SECONDS: Final = 20.0
 """A claim that was not renewed for so long is dead; its owner renews it four times as often."""
@@ -89,17 +90,19 @@ class Versions:
             here = {"$filter": {"input": "$names", "cond": {"$in": ["$$this.parent", some]}}}
             single = {"$eq": [{"$size": "$names"}, 1]}
             names = {"$cond": [single, 1, {"$size": here}]}
+            size_of = {"$cond": [{"$isNumber": "$size"}, "$size", 0]}
             pipeline: list[Document] = [
-                {"$match": {**below, "kind": Kind.FILE.value}},
-                {"$project": {"count": names, "size": {"$multiply": [names, "$size"]}}},
+                # Names that are a document, and no array, are found too.
+                {"$match": {**below, "kind": Kind.FILE.value, "names": {"$type": "array"}}},
+                {"$project": {"count": names, "size": {"$multiply": [names, size_of]}}},
                 {"$group": {"_id": 0, "files": {"$sum": "$count"}, "size": {"$sum": "$size"}}},
             ]
             with self._seam.operation(f"count what is in {len(some)} folders", factor=20):
                 counted = next(self._nodes.aggregate(pipeline), {})
                 found = self._nodes.find({**below, "kind": Kind.DIRECTORY.value}, {"_id": 1})
-                inner = [Inode(each["_id"]) for each in found]
-            files += int(counted.get("files", 0))
-            size += int(counted.get("size") or 0)
+                inner = usable_inodes(found)
+            files += total(counted.get("files"))
+            size += total(counted.get("size"))
             level += [each for each in inner if each not in seen]
             seen.update(inner)
         return files, size
@@ -164,7 +167,13 @@ class Versions:
         }
         with self._seam.operation("look for versions that are being sealed"):
             found = list(self._nodes.find(query, {"sealing.attempt": 1}))
-        return [Question(Inode(each["_id"]), each["sealing"]["attempt"]) for each in found]
+        return [
+            Question(version, attempt)
+            for each in found
+            if (version := usable_inode(each["_id"])) is not None
+            and isinstance(each["sealing"], dict)
+            and isinstance(attempt := each["sealing"]["attempt"], str)
+        ]
 
     def answer(self, question: Question, writing: Sequence[str]) -> None:
         """Say what this process writes in a version, having stopped all else."""
@@ -192,9 +201,11 @@ class Versions:
             )
         if found is None:
             raise Conflict("sealing took too long without a sign of life, and was ended")
+        answers = found["sealing"].get("answers")
         return [
-            Answer(each["process"], each["host"], each["pid"], tuple(each["writing"]))
-            for each in found["sealing"]["answers"]
+            _answer(each)
+            for each in (answers if isinstance(answers, list) else [])
+            if isinstance(each, dict)
         ]
 
     def freeze(self, version: Inode, attempt: str) -> int:
@@ -205,7 +216,7 @@ class Versions:
         another may be missed: to be called until it returns 0.
         """
 
-        def freeze(nodes: Sequence[Inode]) -> int:
+        def freeze(nodes: Sequence[object]) -> int:
             with self._seam.operation(f"freeze {len(nodes)} nodes", factor=5):
                 return self._nodes.update_many(
                     {"_id": {"$in": list(nodes)}, "frozen": {"$ne": attempt}},
@@ -214,10 +225,10 @@ class Versions:
 
         return self._each(version, freeze)
 
-    def _each(self, version: Inode, change: Callable[[Sequence[Inode]], int]) -> int:
+    def _each(self, version: Inode, change: Callable[[Sequence[object]], int]) -> int:
         """Call `change` for all nodes of a version, folders before what is in them; its sum."""
         folders, seen = [version], {version}
-        total = change(folders)
+        changed = change(folders)
         while folders:
             some, folders = folders[:BATCH], folders[BATCH:]
             inner: list[Inode] = []
@@ -226,22 +237,20 @@ class Versions:
                     {"names.parent": {"$in": some}}, {"_id": 1, "kind": 1}, batch_size=BATCH
                 )
                 while nodes := list(islice(below, BATCH)):
-                    total += change([Inode(each["_id"]) for each in nodes])
-                    inner += [
-                        Inode(each["_id"])
-                        for each in nodes
-                        if each.get("kind") == Kind.DIRECTORY.value
-                    ]
+                    changed += change([each["_id"] for each in nodes])
+                    inner += usable_inodes(
+                        each for each in nodes if each.get("kind") == Kind.DIRECTORY.value
+                    )
             folders += [each for each in inner if each not in seen]  # a loop ends here
             seen.update(inner)
-        return total
+        return changed
 
     def release(self, version: Inode, attempt: str) -> None:
         """Give an attempt up, if it is one: all that was frozen can change again."""
         if not self.renew(version, attempt):
             return
 
-        def thaw(nodes: Sequence[Inode]) -> int:
+        def thaw(nodes: Sequence[object]) -> int:
             with self._seam.operation(f"thaw {len(nodes)} nodes", factor=5):
                 self._nodes.update_many(
                     {"_id": {"$in": list(nodes)}, "frozen": {"$exists": True}},
@@ -260,11 +269,12 @@ class Versions:
         """Give up the attempts that nobody goes on with; returns how many there were."""
         query = {"sealing.attempt": {"$exists": True}, "$nor": [{"$expr": _ALIVE}]}
         with self._seam.operation("look for versions that nobody seals any more"):
-            found = [Inode(each["_id"]) for each in self._nodes.find(query, {"_id": 1})]
+            found = usable_inodes(self._nodes.find(query, {"_id": 1}))
         ended = 0
         for version in found:
             attempt = new_attempt()
-            with suppress(NotFound, AlreadyExists, ReadOnly, Conflict):  # it goes on after all
+            # It goes on after all, or was never one.
+            with suppress(NotFound, AlreadyExists, ReadOnly, Conflict, Damaged):
                 self.claim(version, "nobody", attempt)
                 self.release(version, attempt)
                 ended += 1
@@ -338,6 +348,16 @@ class Versions:
 def new_attempt() -> str:
     """A name for one attempt to seal a version."""
     return uuid.uuid4().hex
+
+
+def _answer(found: Document) -> Answer:
+    writing = found.get("writing")
+    return Answer(
+        process=text(found.get("process")),
+        host=text(found.get("host")),
+        pid=total(found.get("pid")),
+        writing=tuple(map(str, writing)) if isinstance(writing, list) else (),
+    )
 
 
 def _next_rev() -> Document:

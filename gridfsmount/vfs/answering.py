@@ -49,10 +49,15 @@ class Answering:
             self._asked = trio.Event()
             try:
                 # Abandoned when the mount ends, which must not wait for a server that is gone.
-                for question in await self._workers.wait(self._versions.questions):
-                    await self._answer(question)
+                questions = await self._workers.wait(self._versions.questions)
             except FileSystemError as error:
                 log.debug("nobody can be told what is written here: %s", error)
+                continue
+            for question in questions:
+                try:
+                    await self._answer(question)
+                except FileSystemError as error:  # others are asked for other versions
+                    log.debug("no answer about inode %s: %s", question.version, error)
 
     async def _answer(self, question: Question) -> None:
         self._recent.forget(question.version)
