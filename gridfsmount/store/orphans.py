@@ -16,6 +16,7 @@ from gridfsmount.store.connection import Connection
 from gridfsmount.store.encoding import Document
 from gridfsmount.store.naming import decode_leniently
 from gridfsmount.store.tree import Tree
+from gridfsmount.store.undecoded import usable_inodes
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Orphans:
             numbers: Document = {"$gt": after}
             if edge is not None:
                 numbers["$lte"] = edge["_id"]
-            missing = [each["_id"] for each in self._nodes.aggregate(self._missing(numbers))]
+            missing = usable_inodes(self._nodes.aggregate(self._missing(numbers)))
             documents = [] if not missing else list(self._nodes.find(_old(numbers, missing, grace)))
         nodes = [node for each in documents if (node := decode_leniently(each)) is not None]
         orphans = tuple(node for node in nodes if self._is_orphan(node))
@@ -123,7 +124,7 @@ class Orphans:
         ]
 
 
-def _old(numbers: Document, missing: list[int], grace: float) -> Document:
+def _old(numbers: Document, missing: list[Inode], grace: float) -> Document:
     now_ns = {"$multiply": [{"$toLong": "$$NOW"}, 1_000_000]}
     past_ns = {"$subtract": [now_ns, round(grace * 1_000_000_000)]}
     return {

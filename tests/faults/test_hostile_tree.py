@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 
 from tests.faults.lakes import Document, Lake, assert_alive, errno_of
 from tests.mongod import Mongod
-from tests.mounting import Mounted, mounted
+from tests.mounting import Mounted, mounted, run_command
 
 ABSENT: Final = object()
 """In place of a value: the field is missing."""
@@ -355,6 +355,25 @@ def test_strange_numbers_that_make_sense_are_shown(workshop: Workshop) -> None:
         errno_of((workshop.folder / name).stat)
         errno_of(partial(os.listxattr, workshop.folder / name))
     assert (workshop.folder / "good").read_bytes() == b"good"
+
+
+def test_claims_to_seal_that_make_no_sense_end_no_mount_and_hinder_no_seal(
+    workshop: Workshop,
+) -> None:
+    version = Int64(workshop.folder.stat().st_ino)
+    state = {"kind": "dir", "state": "draft", "created_ns": Int64(1), "version": version}
+    for number, sealing in enumerate(
+        ([{"attempt": "x"}], {"attempt": 5}, {"attempt": "x", "answers": 5}, {"attempt": "x"})
+    ):
+        workshop.put(f"claimed {number}", sealing=sealing, **state)
+    workshop.put("numberless", _id={"x": workshop.name}, sealing={"attempt": "x"}, **state)
+
+    sealed = run_command(
+        "seal", f"datasets/test/{workshop.name}", env={"GRIDFSMOUNT_URI": workshop.lake.uri}
+    )
+
+    assert sealed.returncode == 0, sealed.stderr
+    assert_alive(workshop.mount)
 
 
 def test_many_malformed_nodes_do_not_end_a_listing_early(workshop: Workshop) -> None:

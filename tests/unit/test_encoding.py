@@ -6,7 +6,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.binary import UuidRepresentation
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given
@@ -311,10 +311,20 @@ def test_an_ids_text_is_short_printable_ascii(value: Any) -> None:
     assert len(text) <= 200
 
 
-@pytest.mark.parametrize("value", [None, "\udcff", {"a": "\udcff"}])
+@pytest.mark.parametrize(
+    "value", [None, "\udcff", {"a": "\udcff"}, Regex("a"), [], [1], {"$gt": ""}], ids=repr
+)
 def test_an_id_that_no_query_can_name_is_damaged(value: object) -> None:
     with pytest.raises(Damaged):
         content_id(value)
+
+
+def test_a_length_of_more_chunks_than_can_be_numbered_is_damaged() -> None:
+    most = (1 << 31) - 1
+    good = {"_id": 1, "length": Int64(most * 4096), "chunkSize": 4096}
+    assert decode_content(good).length == most * 4096
+    with pytest.raises(Damaged):
+        decode_content({**good, "length": Int64(most * 4096 + 1)})
 
 
 @given(
