@@ -109,7 +109,8 @@ def test_entries_of_the_trash_that_hold_no_files_document_are_swept(store: Lake)
 def test_a_files_document_of_another_content_is_never_put_back(store: Lake, garden: Garden) -> None:
     node = garden.file(garden.version(), "file", b"content")
     assert node.content is not None
-    for file in ("text", [], {"_id": "stranger", "length": 5, "chunkSize": 5}):
+    strangers: tuple[object, ...] = ("text", [], {"_id": "stranger", "length": 5, "chunkSize": 5})
+    for file in strangers:
         key = ObjectId(str(node.content))
         store.connection.collection("trash").replace_one(
             {"_id": key}, {"_id": key, "since": LONG_AGO, "file": file}, upsert=True
@@ -130,7 +131,8 @@ def test_what_is_set_aside_without_a_place_to_go_back_to_is_told_of(
 ) -> None:
     node = garden.file(garden.version(), "file", b"content")
     nowhere = [{"parent": Int64(NO_FOLDER), "name": str(node.inode)}]
-    for was in (5, True, None, [5], [{}], [{"parent": "x", "name": 5}]):
+    odd: tuple[object, ...] = (5, True, None, [5], [{}], [{"parent": "x", "name": 5}])
+    for was in odd:
         change(store, "tree", node.inode, names=nowhere, was=was)
 
         assert [(each.inode, homes) for each, homes in store.tree.parked()] == [(node.inode, [])]
