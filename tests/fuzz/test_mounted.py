@@ -1,18 +1,16 @@
 """A mount whose lake has hostile documents: it lives, answers, and harms nothing healthy."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.lakes import Lake
-from tests.fuzz.hostile import Mutation, mutations, plant
+from tests.fuzz.conftest import Ground
+from tests.fuzz.hostile import Mutation, mutations
 from tests.fuzz.profile import fuzz
-from tests.fuzz.template import HEALTHY, WITNESSES, Template, grow
-from tests.mongod import Mongod
+from tests.fuzz.template import HEALTHY, WITNESSES
 from tests.mounting import Mounted
 
 pytestmark = pytest.mark.long
@@ -36,31 +34,18 @@ CHANGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def grown(
-    mongod: Mongod, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Template, Lake]]:
-    uri = mongod.uri_for("fuzz_mounted")
-    template = grow(uri, tmp_path_factory.mktemp("grown"))
-    with Lake(uri) as lake:
-        yield template, lake
-        lake.database.client.drop_database(lake.database)
-
-
 def test_a_mount_survives_hostile_documents_and_healthy_files_stay(
-    grown: tuple[Template, Lake], tmp_path: Path
+    ground: Ground, tmp_path: Path
 ) -> None:
-    template, lake = grown
-    with Mounted(lake.uri, tmp_path, "--lease", "1") as mount:
+    with Mounted(ground.lake.uri, tmp_path, "--lease", "1") as mount:
 
         @fuzz(examples=6)
         @given(
-            hostile=st.lists(mutations(template), min_size=1, max_size=60),
+            hostile=st.lists(mutations(ground.template), min_size=1, max_size=60),
             remounted=st.booleans(),
         )
         def survive(hostile: list[Mutation], remounted: bool) -> None:
-            template.plant(lake.database)
-            plant(lake.database, template, hostile)
+            ground.plant(hostile)
             if remounted:
                 mount.restart()  # chores begin with what they find
             for program in (*LOOKS, *CHANGES):
