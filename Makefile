@@ -1,7 +1,7 @@
 # What a contributor runs; `make` alone lists it.
 #
 #     make PYTHON=/usr/bin/python3.12 ...   another interpreter than the first good one
-#     make test ARGS='-k rename -x'         arguments for pytest (or the benchmarks, torture, soak)
+#     make test ARGS='-k rename -x'         arguments for pytest (or the benchmarks, torture, soak, fuzz)
 #     make test WORKERS=0 ARGS=--pdb        one test after the other, in one process
 
 PYTHON ?=
@@ -19,7 +19,7 @@ DEMO_INSTALLED := $(VENV)/.demo-installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test torture soak format bench demo demo-stop clean
+.PHONY: help setup check test torture soak fuzz format bench demo demo-stop clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ torture: setup ## an hour of kills; ARGS='--minutes 5 --seed 7' for less
 
 soak: setup ## half an hour of mixed work and faults; ARGS='--minutes 5 --seed 7' for less
 	$(BIN)/python -m tests.soak $(ARGS)
+
+fuzz: setup ## ten minutes of hostile documents; ARGS='--minutes 2 --seed 7' for less
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 format: setup ## format the code, mend what the linter can
 	$(BIN)/ruff check --fix-only
