@@ -28,6 +28,7 @@ from gridfsmount.core.model import (
     Source,
     State,
 )
+from gridfsmount.core.names import MAX_NAME_BYTES
 from gridfsmount.errors import Damaged, NotFound
 
 T = TypeVar("T")
@@ -91,6 +92,12 @@ _ENTRIES: Final = (
     f"SELECT {_NODE}, d.parent, d.name FROM name AS d JOIN node AS n ON n.inode = d.inode"
     " LEFT JOIN content AS c ON c.id = n.content"
 )
+
+_MAX_MODE: Final = 0o7777
+_MAX_ID: Final = (1 << 32) - 1
+_MAX_INT64: Final = 1 << 63
+_NO_NAMES: Final = frozenset({"", ".", ".."})
+_RECORD_NUMBERS: Final = frozenset({"at_ns", "files", "bytes", "version"})
 
 _ADD_NODE: Final = (
     "INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?,"
@@ -437,10 +444,14 @@ class Manifest:
     def _content(self, row: tuple[Any, ...]) -> Backed:
         number, lake_id, text, uploaded_ms, sha256, length, chunk_size, chunk_xxh3 = row
         try:
+            if type(lake_id) is not bytes or length < 0 or chunk_size < 1:
+                raise ValueError(row[:2])
+            if chunk_xxh3 is not None and type(chunk_xxh3) is not bytes:
+                raise TypeError(row[:2])
             return Backed(
                 number,
                 Content(
-                    id=ContentId(bytes(lake_id), str(text)),
+                    id=ContentId(lake_id, str(text)),
                     length=int(length),
                     chunk_size=int(chunk_size),
                     sha256=None if sha256 is None else bytes.fromhex(sha256),
@@ -485,9 +496,22 @@ def _node(row: tuple[Any, ...], names: list[Name] | None, xattrs: dict[str, byte
         and type(mtime_ns) is type(ctime_ns) is type(size) is int
         and (content is None or (type(lake_id) is bytes and type(lake_text) is str))
         and all(type(each.parent) is int and type(each.name) is str for each in shown)
+        and (target is None or type(target) is str)
+        and (created_ns is None or type(created_ns) is int)
+        and all(
+            type(name) is str and type(value) is bytes for name, value in (xattrs or {}).items()
+        )
     )
     if not right:
         raise TypeError(row)
+    if (
+        size < 0
+        or not 0 <= (mode or 0) <= _MAX_MODE
+        or not 0 <= (uid or 0) <= _MAX_ID
+        or not 0 <= (gid or 0) <= _MAX_ID
+        or not all(each.parent == NO_FOLDER or _can_be(each.name) for each in shown)
+    ):
+        raise ValueError(row)
     return Node(
         inode,
         _KINDS[kind],
@@ -509,6 +533,16 @@ def _node(row: tuple[Any, ...], names: list[Name] | None, xattrs: dict[str, byte
     )
 
 
+def _can_be(name: str) -> bool:
+    """Whether a folder may list a name: a file that somebody else made may have any."""
+    return (
+        name not in _NO_NAMES
+        and "/" not in name
+        and "\0" not in name
+        and (len(name) <= MAX_NAME_BYTES // 4 or len(name.encode()) <= MAX_NAME_BYTES)
+    )
+
+
 def _encode_record(record: Record) -> str:
     document = {
         "by": record.by,
@@ -524,9 +558,24 @@ def _decode_record(text: str) -> Record:
     seal, parent = document["seal"], document["parent"]
     return Record(
         by=str(document["by"]),
-        seal=None if seal is None else Seal(**seal),
-        parent=None if parent is None else Origin(**parent),
+        seal=None if seal is None else Seal(**_typed(seal)),
+        parent=None if parent is None else Origin(**_typed(parent)),
         sources=tuple(
-            Source(**{**each, "origin": Origin(**each["origin"])}) for each in document["sources"]
+            Source(
+                origin=Origin(**_typed(each["origin"])),
+                **_typed({name: value for name, value in each.items() if name != "origin"}),
+            )
+            for each in document["sources"]
         ),
     )
+
+
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a record, all of their types."""
+    for name, value in fields.items():
+        if name in _RECORD_NUMBERS:
+            if type(value) is not int or abs(value) > _MAX_INT64:
+                raise ValueError(f"{name} is {value!r}")
+        elif type(value) is not str:
+            raise TypeError(f"{name} is {value!r}")
+    return fields
