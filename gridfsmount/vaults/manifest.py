@@ -490,12 +490,14 @@ def _node(row: tuple[Any, ...], names: list[Name] | None, xattrs: dict[str, byte
     inode, kind, mode, uid, gid, mtime_ns, ctime_ns, atime_ns, size, content, target = row[:11]
     version, state, created_ns, record, _, _, lake_id, lake_text, *entry = row[11:]
     shown = tuple(names) if names else (Name(*entry),) if entry else ()
+    # The entry's own name as well: the other names of a node may have been read without it.
+    listed = (*shown, Name(*entry)) if entry else shown
     # SQLite keeps values of any type in any column.
     right = (
         _NUMBERS.issuperset(map(type, (mode, uid, gid, atime_ns, version)))
         and type(mtime_ns) is type(ctime_ns) is type(size) is int
         and (content is None or (type(lake_id) is bytes and type(lake_text) is str))
-        and all(type(each.parent) is int and type(each.name) is str for each in shown)
+        and all(type(each.parent) is int and type(each.name) is str for each in listed)
         and (target is None or type(target) is str)
         and (created_ns is None or type(created_ns) is int)
         and all(
@@ -509,7 +511,7 @@ def _node(row: tuple[Any, ...], names: list[Name] | None, xattrs: dict[str, byte
         or not 0 <= (mode or 0) <= _MAX_MODE
         or not 0 <= (uid or 0) <= _MAX_ID
         or not 0 <= (gid or 0) <= _MAX_ID
-        or not all(each.parent == NO_FOLDER or _can_be(each.name) for each in shown)
+        or not all(each.parent == NO_FOLDER or _can_be(each.name) for each in listed)
     ):
         raise ValueError(row)
     return Node(

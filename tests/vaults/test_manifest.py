@@ -264,6 +264,7 @@ def test_files_that_are_no_manifest_are_refused_in_words(tmp_path: Path) -> None
         "UPDATE content SET chunk_xxh3 = 'text'",
         "UPDATE name SET name = '../../etc/passwd'",
         "UPDATE name SET name = '..'",
+        "UPDATE name SET name = x'ff'; UPDATE node SET links = 2",
         "UPDATE name SET name = 'a' || char(0)",
         "UPDATE name SET name = printf('%0256d', 1)",
         "UPDATE name SET name = x'ff'",
