@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from gridfsmount.cli.main import commands
-from gridfsmount.cli.wording import printable
+from gridfsmount.core.wording import printable
 
 Arguments = tuple[str | Path, ...]
 
