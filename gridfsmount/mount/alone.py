@@ -1,6 +1,7 @@
 """A mount of vaults without their lake: the server is gone, and its backups are not."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,14 @@ from gridfsmount.core.model import SNAPSHOTS, Attributes, Kind
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
 from gridfsmount.fuse.kernel import fill
+from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
 from gridfsmount.mount.telling import Telling
 from gridfsmount.telemetry.counters import Telemetry
+from gridfsmount.mount.supervision import Supervision
 from gridfsmount.vfs.presentation import DIRECTORY_SIZE, Presentation
 from gridfsmount.vfs.slow import SlowLog
 from gridfsmount.vfs.snapshots.catalogue import Catalogue
@@ -68,6 +71,11 @@ async def _serve(
         await open_all(shelves)
         names = ", ".join(shelf.vault().address for shelf in shelves)
         log.info("snapshots of lake %s in %s, mounted on %s", lake, names, options.mountpoint)
+        supervision = Supervision(
+            Notifier.take(os.environ),
+            options.mountpoint,
+            serving=f"snapshots of {names} on {options.mountpoint}",
+        )
         presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
         part = snapshots_part(Catalogue(shelves, slots, _folder(options)), presentation)
         session.open_session(
@@ -88,13 +96,14 @@ async def _serve(
         )
         try:
             nursery.start_soon(stop_on_signal)
-            nursery.start_soon(announce, options.mountpoint, ready)
+            nursery.start_soon(announce, options.mountpoint, ready, supervision)
             for shelf in shelves:
                 nursery.start_soon(shelf.run)
             if disk is not None:
                 errands.start(Workers().disk, disk.scan)
             await session.serve(lambda: any(shelf.workers.busy for shelf in shelves))
         finally:
+            supervision.stopping()
             session.close_session()
         nursery.cancel_scope.cancel()
 

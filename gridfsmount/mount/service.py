@@ -1,6 +1,7 @@
 """A mount from start to end: config to objects to nursery to signals."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -17,11 +18,13 @@ from gridfsmount.fuse.adapter import LakeOperations
 from gridfsmount.fuse.kernel import fill, forget_attributes
 from gridfsmount.mount.alone import run_alone
 from gridfsmount.mount.janitor import Janitor
+from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
 from gridfsmount.mount.telling import Telling
+from gridfsmount.mount.supervision import Supervision
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
@@ -186,6 +189,15 @@ async def _serve(
         if shelves:
             folder = await tree.attributes(SNAPSHOTS)
             snapshots = snapshots_part(Catalogue(shelves, slots, folder), presentation)
+        deployment = lake.connection.deployment
+        supervision = Supervision(
+            Notifier.take(os.environ),
+            options.mountpoint,
+            serving=f"{deployment}, {'read-only' if read_only else 'read-write'},"
+            f" on {options.mountpoint}",
+            server=deployment.address,
+            reachable=lake.connection.reachable,
+        )
         answering = Answering(lake.versions, workers, recent, files)
         session.open_session(
             LakeOperations(
@@ -205,7 +217,7 @@ async def _serve(
         )
         try:
             nursery.start_soon(stop_on_signal)
-            nursery.start_soon(announce, options.mountpoint, ready)
+            nursery.start_soon(announce, options.mountpoint, ready, supervision)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:
@@ -228,6 +240,7 @@ async def _serve(
             lanes = (workers, *(shelf.workers for shelf in shelves))
             await session.serve(lambda: any(each.busy for each in lanes))
         finally:
+            supervision.stopping()
             session.close_session()
             files.close()
             with trio.move_on_after(FAREWELL_SECONDS, shield=True):

@@ -14,6 +14,7 @@ from gridfsmount.errors import MountError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.kernel import tune
 from gridfsmount.mount.options import MountOptions
+from gridfsmount.mount.supervision import Supervision
 from gridfsmount.vfs.xattrs import BUCKET, DISK_CACHE
 
 log = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ def facts(options: MountOptions) -> dict[str, bytes]:
     return facts
 
 
-async def announce(mountpoint: Path, ready: Callable[[], None]) -> None:
-    """Call `ready` once the mount answers.
+async def announce(mountpoint: Path, ready: Callable[[], None], supervision: Supervision) -> None:
+    """Call `ready` once the mount answers, and go on telling systemd how it is.
 
     Raises:
         MountError: it does not.
@@ -54,6 +55,7 @@ async def announce(mountpoint: Path, ready: Callable[[], None]) -> None:
             f"the mount does not answer: {error.strerror}; its log says why"
         ) from error
     ready()
+    await supervision.run()
 
 
 def only(error: BaseException) -> BaseException:

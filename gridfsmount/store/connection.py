@@ -128,6 +128,13 @@ class Connection:
             return None
         return self.collection(name).with_options(read_preference=self._settled_from)
 
+    def reachable(self) -> bool:
+        """Whether the server that all but sealed contents come from is known to answer.
+
+        Does not ask: the driver looks every ten seconds, and notices a lost connection at once.
+        """
+        return bool(self.client.topology_description.has_readable_server(ReadPreference.PRIMARY))
+
     def answers_anywhere(self) -> bool:
         """Whether a member is known to be up that `anywhere` would ask."""
         topology = self.client.topology_description
