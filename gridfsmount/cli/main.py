@@ -51,7 +51,7 @@ from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY
 from gridfsmount.errors import ConfigError, MountError
 from gridfsmount.mount.daemon import default_log_file, run_in_background
-from gridfsmount.mount.mountpoint import check_mountpoint, unmount
+from gridfsmount.mount.mountpoint import check_mountpoint, clear_dead, unmount
 from gridfsmount.mount.options import MountOptions
 
 MOUNT_KINDS: Final = {name: key.kind for name, key in SECTIONS["mount"].items()}
@@ -449,6 +449,7 @@ def _run(options: MountOptions, ready: Callable[[], None]) -> None:
     # Imported late: pymongo starts threads' machinery that must not exist before the fork.
     from gridfsmount.mount.service import run
 
+    clear_dead(options.mountpoint)
     run(options, ready)
 
 

@@ -1,6 +1,7 @@
 """The directory to mount on: is it fit, and who serves it."""
 
 import errno
+import logging
 import os
 import select
 import subprocess
@@ -11,6 +12,8 @@ from typing import Final
 from gridfsmount.errors import MountError
 from gridfsmount.vfs.xattrs import ADDRESS, BUCKET, DISK_CACHE, PID
 
+log = logging.getLogger(__name__)
+
 FILE_SYSTEM: Final = "fuse.gridfsmount"
 
 END_SECONDS: Final = 120.0
@@ -18,10 +21,10 @@ END_SECONDS: Final = 120.0
 
 
 def check_mountpoint(mountpoint: Path) -> None:
-    """Refuse a directory that cannot be mounted on.
+    """Refuse a directory that cannot be mounted on; what `clear_dead` clears away is fine.
 
     Raises:
-        MountError: missing, no directory, busy, a dead mount, or not empty.
+        MountError: missing, no directory, busy, another program's dead mount, or not empty.
     """
     try:
         entries = list(mountpoint.iterdir())
@@ -31,8 +34,11 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise MountError(f"{mountpoint} is not a directory") from None
     except OSError as error:
         if error.errno == errno.ENOTCONN:
+            kind = _topmost(mountpoint)
+            if kind == FILE_SYSTEM:
+                return
             raise MountError(
-                f"{mountpoint} is left from a mount that died: gridfsmount umount {mountpoint}"
+                f"{mountpoint} is left from a mount of {kind} that died: umount {mountpoint}"
             ) from error
         raise MountError(f"{mountpoint} cannot be read: {error.strerror}") from error
     if is_mounted(mountpoint):
@@ -41,6 +47,30 @@ def check_mountpoint(mountpoint: Path) -> None:
         )
     if entries:
         raise MountError(f"{mountpoint} is not empty: mount on an empty directory")
+
+
+def clear_dead(mountpoint: Path) -> None:
+    """Take away what a mount of ours that died has left there, though it may be in use.
+
+    Who has files open in it gets errors for them anyway, now and later.
+
+    Raises:
+        MountError: it cannot be taken away, or what comes to light cannot be mounted on.
+    """
+    while _is_dead(mountpoint):
+        done = subprocess.run(
+            ["fusermount3", "-u", "-z", "--", os.path.realpath(mountpoint)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise MountError(
+                f"{mountpoint} is left from a mount that died, and cannot be unmounted: "
+                f"{done.stderr.strip()}"
+            )
+        log.warning("%s was left from a mount that died: cleared away", mountpoint)
+        check_mountpoint(mountpoint)
 
 
 def is_mounted(mountpoint: Path, file_system: str | None = None) -> bool:
@@ -136,6 +166,21 @@ def unmount(mountpoint: Path) -> None:
             raise MountError(
                 f"{mountpoint} is unmounted, but the process that served it has not ended yet"
             )
+
+
+def _topmost(mountpoint: Path) -> str | None:
+    """The type of what is mounted exactly there, on top of all else; None if nothing is."""
+    path = os.path.realpath(mountpoint)
+    return next((kind for point, kind in reversed([*_mounts()]) if point == path), None)
+
+
+def _is_dead(mountpoint: Path) -> bool:
+    """Whether a mount of ours is there that nobody serves any more."""
+    try:
+        os.scandir(mountpoint).close()  # the kernel may remember its attributes for a moment
+    except OSError as error:
+        return error.errno == errno.ENOTCONN and _topmost(mountpoint) == FILE_SYSTEM
+    return False
 
 
 def _server(mountpoint: Path) -> int | None:
