@@ -1,5 +1,6 @@
-"""The `gridfsmount` command: output, exit codes, nothing else."""
+"""The `gridfsmount` command, and that of mount(8): output, exit codes, nothing else."""
 
 from gridfsmount.cli.main import main
+from gridfsmount.cli.mount_helper import mount_helper
 
-__all__ = ["main"]
+__all__ = ["main", "mount_helper"]

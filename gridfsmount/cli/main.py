@@ -171,6 +171,8 @@ def commands() -> None:
 @log_format_option
 @slow_option
 @click.option("-v", "--verbose", count=True, help="Log more.")
+@click.option("--source", hidden=True, help="What df(1) shows: mount(8) looks for its SPEC there.")
+@click.option("--noexec", is_flag=True, hidden=True, help="Run no program from it: mount(8).")
 @says_errors()
 def mount(
     arguments: tuple[str, ...],
@@ -200,6 +202,8 @@ def mount(
     log_format: str,
     slow: float,
     verbose: int,
+    source: str | None,
+    noexec: bool,
 ) -> None:
     """Mount a lake on MOUNTPOINT, an empty directory.
 
@@ -249,6 +253,8 @@ def mount(
         deadline=deadline,
         lease=lease,
         slow=slow,
+        source=source,
+        noexec=noexec,
         **{name: value for name, value in optional.items() if value is not None},
     )
     if embedded:

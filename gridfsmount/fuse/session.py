@@ -29,6 +29,7 @@ def open_session(
     name: str,
     read_only: bool,
     allow_other: bool,
+    noexec: bool = False,
 ) -> None:
     """Mount; from now on the kernel's requests queue up.
 
@@ -38,6 +39,7 @@ def open_session(
         name: what df(1) and /proc/mounts show; never a secret.
         read_only: refuse changes in the kernel already.
         allow_other: let other users in; the permission bits decide what they may do.
+        noexec: let the kernel run no program from it.
 
     Raises:
         MountError: the kernel or fusermount3 refuses.
@@ -47,6 +49,8 @@ def open_session(
         options.add("ro")
     if allow_other:
         options.add("allow_other")
+    if noexec:
+        options.add("noexec")
     try:
         pyfuse3.init(operations, str(mountpoint), options)
     except RuntimeError as error:

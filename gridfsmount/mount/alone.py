@@ -90,9 +90,10 @@ async def _serve(
                 slow_seconds=options.slow,
             ),
             options.mountpoint,
-            name=shelves[0].vault().address,
+            name=options.source or shelves[0].vault().address,
             read_only=True,
             allow_other=options.allow_other,
+            noexec=options.noexec,
         )
         try:
             nursery.start_soon(stop_on_signal)

@@ -67,3 +67,7 @@ class MountOptions:
     slow: float = DEFAULT_SLOW
     """Seconds: an operation that takes as long is told of in the log."""
     lease: float = DEFAULT_LEASE
+    source: str | None = None
+    """What df(1) and /proc/mounts show; None for the lake's address, which has no secrets."""
+    noexec: bool = False
+    """Let the kernel run no program from the mount."""

@@ -211,9 +211,10 @@ async def _serve(
                 slow_seconds=options.slow,
             ),
             options.mountpoint,
-            name=str(lake.connection.deployment),
+            name=options.source or str(deployment),
             read_only=read_only,
             allow_other=options.allow_other,
+            noexec=options.noexec,
         )
         try:
             nursery.start_soon(stop_on_signal)
