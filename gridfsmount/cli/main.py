@@ -35,10 +35,12 @@ from gridfsmount.cli.lakes import (
 )
 from gridfsmount.cli.logs import log_format_option, set_up_logging, slow_option
 from gridfsmount.cli.manifest import manifest
+from gridfsmount.cli.manual import completion, man
 from gridfsmount.cli.parameters import Duration, jobs_option
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import forbid_core_dumps, forget_secrets, scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
+from gridfsmount.cli.units import install_units, tune
 from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
@@ -449,6 +451,10 @@ commands.add_command(tag)
 commands.add_command(link)
 commands.add_command(delete)
 commands.add_command(web)
+commands.add_command(completion)
+commands.add_command(man)
+commands.add_command(install_units)
+commands.add_command(tune)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

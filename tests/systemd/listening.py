@@ -41,6 +41,10 @@ class Listener:
                     return line
         raise AssertionError(f"never heard {beginning!r}, but {self.heard[-20:]}")
 
+    def hears(self, line: str) -> bool:
+        """Whether this is said just now: to be polled."""
+        return line in self._receive(0)
+
     def hears_nothing(self, seconds: float) -> bool:
         """Whether nobody says anything for so long; what was said before is not counted."""
         while self._receive(0):

@@ -10,12 +10,13 @@ from tests.mounting import eventually
 
 ROOT = Path(__file__).parents[2]
 
-HELPER = f"""#!{sys.executable}
+PROGRAM = f"""#!{sys.executable}
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from gridfsmount.cli import mount_helper
-mount_helper()
+from gridfsmount.cli import main, mount_helper
+sys.exit({{entry}}())
 """
+"""What pip makes of an entry point."""
 
 
 class Machine:
@@ -40,6 +41,8 @@ class Machine:
         # Nothing that is mounted there shows here. `cat` ends when its input does.
         script = (
             'mount --bind "$0"/etc /etc && mount --bind "$0"/sbin "$(realpath /sbin)" &&'
+            # For everybody, as udev makes it.
+            'mknod -m 666 "$0"/fuse c 10 229 && mount --bind "$0"/fuse /dev/fuse &&'
             "echo there && exec cat"
         )
         self._holder = subprocess.Popen(
@@ -59,17 +62,14 @@ class Machine:
 
     def install_helper(self) -> None:
         """Put the program for mount(8) into /sbin, as `install-units` does."""
-        helper = self.sbin / "mount.gridfsmount"
-        helper.write_text(HELPER)
-        helper.chmod(0o755)
+        write_program(self.sbin / "mount.gridfsmount", "mount_helper")
 
     def run(
         self, *command: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command there to its end."""
-        assert self._holder is not None
         return subprocess.run(
-            ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *command],
+            self.inside(*command),
             capture_output=True,
             text=True,
             check=False,
@@ -77,6 +77,11 @@ class Machine:
             stdin=subprocess.DEVNULL,
             env={**os.environ, "GRIDFSMOUNT_URI": "", **(env or {})},
         )
+
+    def inside(self, *command: str | Path) -> list[str | Path]:
+        """The command that runs another one there."""
+        assert self._holder is not None
+        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *command]
 
     def at(self, path: Path) -> Path:
         """A path there, as this process reaches it."""
@@ -93,6 +98,12 @@ class Machine:
             for fields in lines
             if fields[2] == "fuse.gridfsmount" and fields[1].startswith(str(self.folder))
         ]
+
+
+def write_program(path: Path, entry: str) -> None:
+    """Make a program of one of the package's entry points."""
+    path.write_text(PROGRAM.format(entry=entry))
+    path.chmod(0o755)
 
 
 def ended(process_id: int) -> None:
