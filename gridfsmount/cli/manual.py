@@ -56,7 +56,7 @@ def completion_of(shell: str) -> str:
     variable = f"_{PROGRAM.upper()}_COMPLETE"
     program = kind(_root(), {}, PROGRAM, variable)
     # Not `source`, which runs the shell to look whether it is there.
-    return program.source_template % program.source_vars()
+    return program.source_template.lstrip() % program.source_vars()
 
 
 def pages() -> Iterator[tuple[str, str]]:

@@ -167,7 +167,7 @@ def _pieces(root: Path) -> Iterator[_Piece]:
         yield _Piece(root / MANUAL / name, f'.\\" {MARK}.\n{page}', program)
     for shell, path in COMPLETIONS.items():
         # zsh looks at the first line; all three take comments below it.
-        first, _, rest = completion_of(shell).lstrip().partition("\n")
+        first, _, rest = completion_of(shell).partition("\n")
         yield _Piece(root / path, f"{first}\n# {MARK}.\n{rest}", program)
     yield _Piece(root / LINK, "", helper)
 
