@@ -266,6 +266,8 @@ def mount(
     check_mountpoint(options.mountpoint)
     if log_file is not None:
         log_file = log_file.absolute()
+        if log_file.is_relative_to(options.mountpoint):  # to log, it would wait for itself
+            raise ConfigError(f"--log-file {log_file}: that is below the mount point")
     if foreground:
         set_up_logging(log_file, verbose, log_format)
         _run(options, lambda: None)

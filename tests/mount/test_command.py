@@ -313,6 +313,14 @@ def test_a_mount_point_must_be_an_empty_directory(shell: Shell, lake_uri: str) -
     assert_refused(shell.run("mount", lake_uri, full), "is not empty: mount on an empty")
 
 
+def test_a_log_below_the_mount_point_is_refused(shell: Shell, lake_uri: str) -> None:
+    log = shell.mountpoint / "log"
+
+    done = shell.run("mount", "--log-file", log, lake_uri, shell.mountpoint)
+
+    assert_refused(done, f"--log-file {log}: that is below the mount point")
+
+
 def test_a_mount_point_that_is_taken_is_refused(shell: Shell, lake_uri: str) -> None:
     process_id = shell.mounted(lake_uri)
 

@@ -35,6 +35,8 @@ NO_KEY = {
     "uri_file": "the file says uri",
     "embedded": "a key outside of tables",
     "bucket": "a key outside of tables",
+    "source": "mount(8) says it",
+    "noexec": "mount(8) says it",
     "user": "a key outside of tables",
     "password_file": "a key outside of tables",
     "tls_ca_file": "a key outside of tables",
