@@ -3,13 +3,14 @@
 import os
 import signal
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.store.lakes import opened
-from tests.systemd.namespaces import Machine, ended
+from tests.systemd.namespaces import ROOT, Machine, ended
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount by mount(8)")
 
@@ -37,6 +38,9 @@ def config(machine: Machine, lake_uri: str) -> Iterator[Path]:
     path.chmod(0o600)
     yield path
     path.unlink()
+
+
+DOCUMENT = ROOT / "docs" / "operations.md"
 
 
 def log(folder: Path) -> str:
@@ -69,20 +73,34 @@ def test_mount_mounts_an_address_and_umount_ends_it(
     assert machine.mounts() == []
 
 
-def test_mount_all_mounts_what_fstab_says_once(
-    machine: Machine, folder: Path, config: Path
+def test_the_lines_of_the_document_mount_what_they_say_once(
+    machine: Machine, folder: Path, lake_uri: str, config: Path
 ) -> None:
-    (machine.etc / "fstab").write_text(
-        f"lake /nowhere gridfsmount noauto 0 0\n"
-        f"lake {folder} gridfsmount ro,noexec,noatime,_netdev,nofail,user,comment=mine,"
-        f"x-systemd.automount,x-systemd.idle-timeout=10min,{log(folder)} 0 0\n"
-    )
+    _, _, section = DOCUMENT.read_text().partition("### By fstab\n\n")
+    example, _, _ = section.partition("\n\n")
+    photos = folder.with_name(f"{folder.name}-photos")
+    photos.mkdir()
+    for word, meant in {
+        "/mnt/lake": str(folder),
+        "/mnt/photos": str(photos),
+        "mongodb://db/photos": lake_uri,
+        "gridfsmount  ": f"gridfsmount  {log(folder)},",
+    }.items():
+        assert word in example
+        example = example.replace(word, meant)
+    (machine.etc / "fstab").write_text(textwrap.dedent(example) + "\n")
     for _ in range(2):
         done = machine.run("mount", "--all")
         assert (done.returncode, done.stderr) == (0, "")
         ((source, _, _, options, *_),) = machine.mounts()
         assert source == "lake"
-        assert {"ro", "noexec", "nosuid", "nodev"} <= set(options.split(","))
+        assert {"rw", "allow_other"} <= set(options.split(","))
+    done = machine.run("mount", photos)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, (source, _, _, options, *_) = machine.mounts()
+    assert source == lake_uri
+    assert "ro" in options.split(",")
+    unmounted(machine, photos)
     unmounted(machine, folder)
 
 
@@ -91,13 +109,16 @@ def test_a_folder_of_fstab_is_mounted_by_its_name_alone(
 ) -> None:
     path = config.rename(config.with_name("photos of 2026.toml"))
     spec = str(path).replace(str(machine.etc), "/etc").replace(" ", "\\040")
-    (machine.etc / "fstab").write_text(f"{spec} {folder} gridfsmount {log(folder)} 0 0\n")
+    options = f"ro,noexec,noatime,nofail,user,comment=mine,x-systemd.idle-timeout=9,{log(folder)}"
+    (machine.etc / "fstab").write_text(f"{spec} {folder} gridfsmount {options} 0 0\n")
     try:
         done = machine.run("mount", folder)
         assert (done.returncode, done.stderr) == (0, "")
     finally:
         path.rename(config)
-    assert [fields[0] for fields in machine.mounts()] == [spec]
+    ((source, _, _, options, *_),) = machine.mounts()
+    assert source == spec
+    assert {"ro", "noexec", "nosuid", "nodev"} <= set(options.split(","))
     unmounted(machine, folder)
 
 
