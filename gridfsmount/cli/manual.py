@@ -59,9 +59,35 @@ def completion_of(shell: str) -> str:
     return program.source_template.lstrip() % program.source_vars()
 
 
+_HELPER: Final = r"""
+.SH NAME
+mount.gridfsmount \- mount a lake by mount(8) or /etc/fstab
+.SH SYNOPSIS
+\fBmount \-t gridfsmount\fR [\fB\-o\fR OPTIONS] SPEC DIR
+.SH DESCRIPTION
+SPEC is the name of a config file in /etc/gridfsmount without its ending, the path of one, or an
+address without a password: mongodb://host/database. mount(8) runs this program, for a line of
+/etc/fstab too:
+.PP
+.nf
+lake  /mnt/lake  gridfsmount  _netdev,nofail,x\-systemd.automount,allow_other  0  0
+.fi
+.SH OPTIONS
+Those of \fBgridfsmount\-mount\fR(1), with an underscore for each dash and without those in front,
+as in \fBcache_size=1GiB\fR. A value with a comma stands in double quotes. Of those that all file
+systems have, \fBro\fR and \fBnoexec\fR mean what they mean elsewhere; \fBnosuid\fR and
+\fBnodev\fR hold always.
+.SH EXIT STATUS
+0 when the lake is mounted, 1 when the line makes no sense, 32 when the lake cannot be mounted.
+.SH SEE ALSO
+\fBgridfsmount\fR(1), \fBmount\fR(8), \fBfstab\fR(5)
+"""
+
+
 def pages() -> Iterator[tuple[str, str]]:
     """Names and texts of all man pages, as man(7) wants them."""
     yield from _pages(_root(), PROGRAM, None)
+    yield f"mount.{PROGRAM}.8", f"{_title(f'mount.{PROGRAM}', 8)}{_HELPER}"
 
 
 def _root() -> click.Group:
@@ -83,8 +109,7 @@ def _pages(
 
 def _page(command: click.Command, name: str, context: click.Context) -> Iterator[str]:
     dashed = name.replace(" ", "-")
-    # No date: the same version makes the same page.
-    yield f'.TH {_plain(dashed.upper())} 1 "" "{PROGRAM} {__version__}" "{PROGRAM}"'
+    yield _title(dashed, 1)
     yield ".SH NAME"
     yield rf"{_plain(dashed)} \- {_plain(command.get_short_help_str(limit=200))}"
     yield ".SH SYNOPSIS"
@@ -105,6 +130,11 @@ def _page(command: click.Command, name: str, context: click.Context) -> Iterator
     if context.parent is not None:
         yield ".SH SEE ALSO"
         yield rf"\fB{_plain(dashed.rpartition('-')[0])}\fR(1)"
+
+
+def _title(name: str, section: int) -> str:
+    # No date: the same version makes the same page.
+    return f'.TH {_plain(name.upper())} {section} "" "{PROGRAM} {__version__}" "{PROGRAM}"'
 
 
 def _item(term: str, text: str) -> Iterator[str]:

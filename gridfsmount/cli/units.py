@@ -43,7 +43,7 @@ PLACES: Final = {
 }
 """Where what goes, by its ending."""
 
-MANUAL: Final = Path("usr/local/share/man/man1")
+MANUAL: Final = Path("usr/local/share/man")
 COMPLETIONS: Final = {
     "bash": Path("usr/local/share/bash-completion/completions", PROGRAM),
     "zsh": Path("usr/local/share/zsh/site-functions", f"_{PROGRAM}"),
@@ -142,7 +142,7 @@ def _report(done: Iterable[tuple[_Piece, str]], manual: Path) -> None:
     """Say what was done with each piece; of man pages, how many there are."""
     pages_by_fate: Counter[str] = Counter()
     for piece, what in done:
-        if piece.path.parent == manual:
+        if manual in piece.path.parents:
             pages_by_fate[what] += 1
         elif what:
             click.echo(f"{what}: {piece}")
@@ -164,7 +164,7 @@ def _pieces(root: Path) -> Iterator[_Piece]:
         hint = "; `systemctl edit` makes changes that last." if is_unit else "."
         yield _Piece(root / place / name, f"# {MARK}{hint}\n{text}", program)
     for name, page in pages():
-        yield _Piece(root / MANUAL / name, f'.\\" {MARK}.\n{page}', program)
+        yield _Piece(root / MANUAL / f"man{name[-1]}" / name, f'.\\" {MARK}.\n{page}', program)
     for shell, path in COMPLETIONS.items():
         # zsh looks at the first line; all three take comments below it.
         first, _, rest = completion_of(shell).partition("\n")

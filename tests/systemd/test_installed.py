@@ -189,9 +189,14 @@ def test_places_that_cannot_be_written_are_named(program: Path, root: Path) -> N
 
 
 def test_man_pages_are_right_and_of_every_command(program: Path, system: Path) -> None:
-    pages = sorted((system / "usr/local/share/man/man1").iterdir())
+    pages = sorted((system / "usr/local/share/man").glob("man?/*"))
     names = {each.stem for each in pages}
-    assert {"gridfsmount", "gridfsmount-mount", "gridfsmount-backup-create"} <= names
+    assert {
+        "gridfsmount",
+        "gridfsmount-mount",
+        "gridfsmount-backup-create",
+        "mount.gridfsmount",
+    } <= names
     listed = re.findall(r"^  ([a-z][a-z-]*) {2,}", run(program, "--help").stdout, re.MULTILINE)
     assert {f"gridfsmount-{word}" for word in listed} <= names
     warned = subprocess.run(
