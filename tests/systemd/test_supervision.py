@@ -46,8 +46,13 @@ def watched(
 
 
 def pause(process: int) -> None:
+    """Stop it, its event loop at least: a thread that asks the mount cannot stop before the answer.
+
+    So the process as a whole may never be seen to stop.
+    """
     os.kill(process, signal.SIGSTOP)
-    os.waitid(os.P_PID, process, os.WSTOPPED)
+    stat = Path(f"/proc/{process}/stat")
+    eventually(lambda: stat.read_text().rpartition(") ")[2].startswith("T"), "it stops")
 
 
 def test_a_mount_says_that_it_is_ready_what_it_serves_and_that_it_ends(
