@@ -21,7 +21,7 @@ import click
 from gridfsmount.addresses import sound_config
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.cli.manual import completion_of, pages
-from gridfsmount.cli.wording import counted
+from gridfsmount.core.wording import counted
 from gridfsmount.errors import ConfigError, MountError
 from gridfsmount.mount.mountpoint import FILE_SYSTEM, is_mounted
 

@@ -19,9 +19,9 @@ from gridfsmount.mount.options import MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
+from gridfsmount.mount.supervision import Supervision
 from gridfsmount.mount.telling import Telling
 from gridfsmount.telemetry.counters import Telemetry
-from gridfsmount.mount.supervision import Supervision
 from gridfsmount.vfs.presentation import DIRECTORY_SIZE, Presentation
 from gridfsmount.vfs.slow import SlowLog
 from gridfsmount.vfs.snapshots.catalogue import Catalogue

@@ -23,8 +23,8 @@ from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
-from gridfsmount.mount.telling import Telling
 from gridfsmount.mount.supervision import Supervision
+from gridfsmount.mount.telling import Telling
 from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
