@@ -102,6 +102,7 @@ class Mounted:
     def pause(self) -> None:
         """Put it to sleep, as a laptop's lid does: nothing is answered (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""

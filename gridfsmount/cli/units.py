@@ -135,7 +135,7 @@ def tune(config: Path | None) -> None:
         raise MountError(f"no lake is mounted on {path}")
     from gridfsmount.fuse import kernel  # pyfuse3 takes a while to import
 
-    kernel.tune(path)
+    kernel.tune(path.stat().st_dev)
 
 
 def _report(done: Iterable[tuple[_Piece, str]], manual: Path) -> None:

@@ -54,16 +54,11 @@ def forget_attributes(inode: Inode) -> None:
         pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
 
 
-def tune(mountpoint: Path) -> None:
+def tune(device: int) -> None:
     """Make the kernel ask for more at once. Needs root; without it, reads are slower.
 
-    Blocks; call while requests are served.
+    `device` is the number of the mount's file system, as in stat(2).
     """
-    try:
-        device = mountpoint.stat().st_dev
-    except OSError as error:
-        log.debug("not tuned: %s", error)
-        return
     major, minor = os.major(device), os.minor(device)
     _set(_SETTINGS / f"class/bdi/{major}:{minor}/read_ahead_kb", READ_AHEAD_KIB)
     _set(_SETTINGS / f"fs/fuse/connections/{minor}/max_background", MAX_BACKGROUND)

@@ -16,6 +16,7 @@ from gridfsmount.fuse.adapter import LakeOperations
 from gridfsmount.fuse.kernel import fill
 from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import MountOptions
+from gridfsmount.mount.probe import Probe
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
@@ -71,9 +72,10 @@ async def _serve(
         await open_all(shelves)
         names = ", ".join(shelf.vault().address for shelf in shelves)
         log.info("snapshots of lake %s in %s, mounted on %s", lake, names, options.mountpoint)
+        probe = Probe(options.mountpoint)
         supervision = Supervision(
             Notifier.take(os.environ),
-            options.mountpoint,
+            probe,
             serving=f"snapshots of {names} on {options.mountpoint}",
         )
         presentation = Presentation(options.uid, options.gid, options.umask, options.squash)
@@ -97,7 +99,7 @@ async def _serve(
         )
         try:
             nursery.start_soon(stop_on_signal)
-            nursery.start_soon(announce, options.mountpoint, ready, supervision)
+            nursery.start_soon(announce, probe, ready, supervision)
             for shelf in shelves:
                 nursery.start_soon(shelf.run)
             if disk is not None:

@@ -20,6 +20,7 @@ from gridfsmount.mount.alone import run_alone
 from gridfsmount.mount.janitor import Janitor
 from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import TRASH_GRACE, MountOptions
+from gridfsmount.mount.probe import Probe
 from gridfsmount.mount.runtime import tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
@@ -190,9 +191,10 @@ async def _serve(
             folder = await tree.attributes(SNAPSHOTS)
             snapshots = snapshots_part(Catalogue(shelves, slots, folder), presentation)
         deployment = lake.connection.deployment
+        probe = Probe(options.mountpoint)
         supervision = Supervision(
             Notifier.take(os.environ),
-            options.mountpoint,
+            probe,
             serving=f"{deployment}, {'read-only' if read_only else 'read-write'},"
             f" on {options.mountpoint}",
             server=deployment.address,
@@ -218,7 +220,7 @@ async def _serve(
         )
         try:
             nursery.start_soon(stop_on_signal)
-            nursery.start_soon(announce, options.mountpoint, ready, supervision)
+            nursery.start_soon(announce, probe, ready, supervision)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:

@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import trio
 
@@ -14,6 +13,7 @@ from gridfsmount.errors import MountError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.kernel import tune
 from gridfsmount.mount.options import MountOptions
+from gridfsmount.mount.probe import Probe
 from gridfsmount.mount.supervision import Supervision
 from gridfsmount.vfs.xattrs import BUCKET, DISK_CACHE
 
@@ -41,15 +41,14 @@ def facts(options: MountOptions) -> dict[str, bytes]:
     return facts
 
 
-async def announce(mountpoint: Path, ready: Callable[[], None], supervision: Supervision) -> None:
+async def announce(probe: Probe, ready: Callable[[], None], supervision: Supervision) -> None:
     """Call `ready` once the mount answers, and go on telling systemd how it is.
 
     Raises:
         MountError: it does not.
     """
     try:
-        await trio.to_thread.run_sync(os.stat, mountpoint)
-        await trio.to_thread.run_sync(tune, mountpoint)
+        tune(await probe.device())
     except OSError as error:
         raise MountError(
             f"the mount does not answer: {error.strerror}; its log says why"

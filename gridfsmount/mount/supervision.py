@@ -4,23 +4,17 @@ A mount whose server is gone is alive: to end it would help nobody, and cost eve
 what the watchdog asks for is an answer that needs no server.
 """
 
-import errno
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import trio
 
 from gridfsmount.mount.notify import Notifier
+from gridfsmount.mount.probe import Probe
 
 LOOK_SECONDS: Final = 1.0
 """Between looks at whether the server answers: at what the driver knows, which costs nothing."""
-
-_QUESTION: Final = b"system.gridfsmount.alive"
-"""The name of an extended attribute that no lake has. The kernel checks nobody's rights for names
-of the system, so it asks the mount just this; and the mount refuses those at once."""
 
 
 class Supervision:
@@ -29,7 +23,7 @@ class Supervision:
     def __init__(
         self,
         notifier: Notifier,
-        mountpoint: Path,
+        probe: Probe,
         *,
         serving: str,
         server: str = "",
@@ -39,17 +33,16 @@ class Supervision:
 
         Args:
             notifier: who is told.
-            mountpoint: where the mount answers.
+            probe: asks the mount.
             serving: the status while all is well.
             server: what the server is called.
             reachable: whether the server is known to answer; asked on the event loop.
         """
         self._notifier = notifier
-        self._mountpoint = mountpoint
+        self._probe = probe
         self._serving = serving
         self._server = server
         self._reachable = reachable
-        self._threads = trio.CapacityLimiter(1)
 
     async def run(self) -> None:
         """Say that the mount is ready, then go on until cancelled."""
@@ -85,18 +78,7 @@ class Supervision:
         while True:
             answered = False
             with trio.move_on_after(watchdog / 2):
-                answered = await trio.to_thread.run_sync(
-                    _answers, self._mountpoint, limiter=self._threads, abandon_on_cancel=True
-                )
+                answered = await self._probe.answers()
             if answered or not self._reachable():
                 self._notifier.tell(WATCHDOG=1)
             await trio.sleep(watchdog / 4)
-
-
-def _answers(mountpoint: Path) -> bool:
-    """Whether a mount answers; waits until it does."""
-    try:
-        os.getxattr(mountpoint, _QUESTION)
-    except OSError as error:
-        return error.errno == errno.EOPNOTSUPP
-    return True

@@ -1,7 +1,6 @@
 """What a mount tells systemd: that it is ready, how it is, that it lives, and that it ends."""
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +8,15 @@ import pytest
 import trio
 
 from gridfsmount.mount.notify import Notifier
+from gridfsmount.mount.probe import Probe
 from gridfsmount.mount.supervision import Supervision
 from tests.faults.lakes import succeeds
 from tests.mongod import Mongod
 from tests.mounting import Mounted, eventually
 from tests.systemd.listening import Listener
 
-WATCHDOG = 0.4
-"""Seconds; pings come at least every 0.3."""
+WATCHDOG = 1.2
+"""Seconds; pings come at least every 0.9."""
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +45,6 @@ def watched(
         yield mount
 
 
-def pause(process: int) -> None:
-    """Stop it, its event loop at least: a thread that asks the mount cannot stop before the answer.
-
-    So the process as a whole may never be seen to stop.
-    """
-    os.kill(process, signal.SIGSTOP)
-    stat = Path(f"/proc/{process}/stat")
-    eventually(lambda: stat.read_text().rpartition(") ")[2].startswith("T"), "it stops")
-
-
 def test_a_mount_says_that_it_is_ready_what_it_serves_and_that_it_ends(
     watched: Mounted, server: Mongod, listener: Listener
 ) -> None:
@@ -70,9 +60,9 @@ def test_a_stopped_mount_shows_no_life_until_it_goes_on(
     watched: Mounted, listener: Listener
 ) -> None:
     listener.wait_for("WATCHDOG=1")
-    pause(watched.pid)
+    watched.pause()
     assert listener.hears_nothing(3 * WATCHDOG)
-    os.kill(watched.pid, signal.SIGCONT)
+    watched.resume()
     listener.wait_for("WATCHDOG=1")
 
 
@@ -92,6 +82,16 @@ def test_a_mount_whose_server_is_gone_lives_and_says_since_when(
     eventually(lambda: succeeds(os.listdir, watched.path / "datasets"), "it answers again")
 
 
+def test_a_mount_that_is_killed_while_it_is_asked_ends(
+    watched: Mounted, listener: Listener
+) -> None:
+    listener.wait_for("WATCHDOG=1")
+    watched.pause()
+    assert listener.hears_nothing(2 * WATCHDOG)  # so the question waits
+    watched.kill()
+    assert not os.path.ismount(watched.path)
+
+
 def test_an_event_loop_that_turns_is_not_enough(
     watched: Mounted, listener: Listener, tmp_path: Path
 ) -> None:
@@ -101,7 +101,7 @@ def test_an_event_loop_that_turns_is_not_enough(
     async def supervise(other: Listener) -> None:
         supervision = Supervision(
             Notifier(other.address, WATCHDOG),
-            watched.path,
+            Probe(watched.path),
             serving="well",
             reachable=lambda: reachable,
         )
@@ -113,14 +113,14 @@ def test_an_event_loop_that_turns_is_not_enough(
     def judge(other: Listener) -> None:
         nonlocal reachable
         other.wait_for("WATCHDOG=1")
-        pause(watched.pid)
+        watched.pause()
         try:
             assert other.hears_nothing(3 * WATCHDOG)
             reachable = False
             other.wait_for("WATCHDOG=1")
             reachable = True
         finally:
-            os.kill(watched.pid, signal.SIGCONT)
+            watched.resume()
         other.wait_for("WATCHDOG=1")
 
     with Listener(tmp_path / "other") as other:
