@@ -108,6 +108,25 @@ def test_problems_are_told_with_what_mends_them_and_give_the_exit_code(tmp_path:
     assert lines[-1].startswith("4 problems, ")
 
 
+def test_the_lake_of_the_config_file_is_looked_at_with_its_login(
+    server: Mongod, mount: Mounted, tmp_path: Path
+) -> None:
+    rest = server.uri_for("lake").partition("@")[2]
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    config = tmp_path / "lake.toml"
+    config.write_text(
+        f"uri = 'mongodb://{rest}'\nuser = '{USER}'\npassword_file = '{tmp_path}/password'\n"
+    )
+    done = run_command("doctor", "--config", config, "--json")
+    verdicts = {each["check"]: each["verdict"] for each in json.loads(done.stdout)["checks"]}
+    assert verdicts["rights"] == verdicts["lake"] == "ok", done.stdout
+
+    config.write_text(f"embedded = '{tmp_path}/data'\n")
+    done = run_command("doctor", "--config", config)
+    assert f"no server runs in {tmp_path}/data now" in done.stdout
+
+
 def test_a_command_line_that_makes_no_sense_gives_two() -> None:
     done = run_command("doctor", "/a", "/b")
     assert done.returncode == 2

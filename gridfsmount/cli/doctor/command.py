@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from gridfsmount.addresses import known_uri, read_config, redact
+from gridfsmount.addresses import known_embedded, known_uri, read_config, redact
 from gridfsmount.cli.doctor import backups, machine, mounts
 from gridfsmount.cli.doctor.asking import Check, ask
 from gridfsmount.cli.doctor.findings import Finding, Verdict, warning
@@ -161,7 +161,7 @@ def _is_named(uri: str | None, point: Path | None, choice: LakeChoice, document:
         return True
     if lake_on(point) is not None:
         return True
-    return bool(known_uri(document))
+    return bool(known_uri(document) or known_embedded(document))
 
 
 def _lake(

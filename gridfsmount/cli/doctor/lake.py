@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from gridfsmount.addresses import DEFAULT_BUCKET, find_uri
+from gridfsmount.addresses import find_uri, known_bucket, known_embedded
 from gridfsmount.cli.doctor.findings import NEXT, Finding, ok, problem, warning
 from gridfsmount.cli.lakes import LakeChoice
 from gridfsmount.cli.sections import Section
@@ -58,18 +58,21 @@ def lake(
     document: Mapping[str, Any],
 ) -> Iterator[Finding]:
     """All about the lake of the options, of the config file (`document`), or of a mount."""
-    bucket = choice.bucket or document.get("bucket", DEFAULT_BUCKET)
-    if choice.embedded is not None:
+    bucket = choice.bucket or known_bucket(document)
+    embedded = choice.embedded
+    if embedded is None and mounted is None and not (uri or choice.uri_file):
+        embedded = known_embedded(document)
+    if embedded is not None:
         yield ok("mongod", f"{find_mongod()} can serve it")
-        running = running_uri(choice.embedded)
+        running = running_uri(embedded)
         if running is None:
-            yield ok("lake", f"no server runs in {choice.embedded} now: it begins with the mount")
+            yield ok("lake", f"no server runs in {embedded} now: it begins with the mount")
             return
         uri = running
     elif mounted is not None and not uri and choice.uri_file is None:
         uri, bucket = lake_of(mounted)
     else:
-        uri = find_uri(uri or "", choice.uri_file, document, place=PLACE)
+        uri = find_uri(uri or "", choice.uri_file, document, place=PLACE, login=choice.login)
     address = address_of(uri)
     names = ", ".join(map(_place, address.hosts))
     yield ok("address", names, **{NEXT: names})
