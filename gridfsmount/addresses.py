@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from gridfsmount.config.checking import Config, check_text
+from gridfsmount.config.document import Config
 from gridfsmount.config.logins import NO_LOGIN, Login, credential, log_in, read_text
 from gridfsmount.errors import ConfigError
 
@@ -120,6 +120,8 @@ def load_config(path: Path | None) -> Config:
     found = find_config(path)
     if found is None:
         return Config()
+    from gridfsmount.config.checking import check_text  # click takes a while to import
+
     text, mode = read_text(found)
     config = check_text(found, text)
     complaint = _open_to_all(found, text, mode)

@@ -20,7 +20,7 @@ from gridfsmount.addresses import (
 )
 from gridfsmount.cli.lakes import config_option, says_errors
 from gridfsmount.config.certificates import unfit_authority, unfit_certificate
-from gridfsmount.config.checking import Config
+from gridfsmount.config.document import Config
 from gridfsmount.config.keys import KEYS, SECTIONS, VAULTS, Key
 from gridfsmount.config.logins import (
     PASSWORD_VARIABLE,

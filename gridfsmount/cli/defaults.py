@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from gridfsmount.addresses import redact, sound_config
 from gridfsmount.cli.lakes import config_option_with
-from gridfsmount.config.checking import Config
+from gridfsmount.config.document import Config
 from gridfsmount.config.keys import OPTIONS
 from gridfsmount.errors import ConfigError
 

@@ -45,7 +45,7 @@ from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
 from gridfsmount.cli.verify import verify
 from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.cli.web import web
-from gridfsmount.config.checking import Config
+from gridfsmount.config.document import Config
 from gridfsmount.config.keys import SECTIONS
 from gridfsmount.config.logins import Login
 from gridfsmount.core import defaults

@@ -24,6 +24,7 @@ from gridfsmount.config.kinds import (
     TimeZone,
     Umask,
 )
+from gridfsmount.config.logins import VARIABLES, X509
 from gridfsmount.core.chunks import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.core.preferences import PRIMARY, READ_PREFERENCES
 
@@ -46,9 +47,6 @@ LOG_FORMATS: Final = (TEXT, JSON)
 
 KEPT: Final = click.IntRange(0, 100_000)
 """How many snapshots a rule keeps."""
-
-X509: Final = "x509"
-"""Log in with the client's certificate, without a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,11 @@ KEYS: Final[Mapping[str, Key]] = {
     "uri": Key(Text(), variable="GRIDFSMOUNT_URI"),
     "embedded": Key(Place()),
     "bucket": Key(Text(), "fs", "GRIDFSMOUNT_BUCKET"),
-    "user": Key(Text(), variable="GRIDFSMOUNT_USER"),
-    "password_file": Key(Place(), variable="GRIDFSMOUNT_PASSWORD_FILE"),
+    "user": Key(Text(), variable=VARIABLES["user"]),
+    "password_file": Key(Place(), variable=VARIABLES["password_file"]),
     "auth": Key(click.Choice([X509])),
-    "tls_ca_file": Key(Place(), variable="GRIDFSMOUNT_TLS_CA_FILE"),
-    "tls_certificate_key_file": Key(Place(), variable="GRIDFSMOUNT_TLS_CERT_FILE"),
+    "tls_ca_file": Key(Place(), variable=VARIABLES["tls_ca_file"]),
+    "tls_certificate_key_file": Key(Place(), variable=VARIABLES["tls_certificate_key_file"]),
 }
 """Which lake, and who asks."""
 

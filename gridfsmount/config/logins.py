@@ -14,7 +14,6 @@ from typing import Any, Final
 from urllib.parse import quote, unquote_plus
 
 from gridfsmount.config.certificates import open_to_others
-from gridfsmount.config.keys import KEYS, X509
 from gridfsmount.errors import ConfigError
 
 PASSWORD_VARIABLE: Final = "GRIDFSMOUNT_PASSWORD"
@@ -23,6 +22,17 @@ CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what `LoadCredential=` names (systemd.exec(5))."""
 
 _TERMINAL: Final = "/dev/tty"
+
+X509: Final = "x509"
+"""Log in with the client's certificate, without a password."""
+
+VARIABLES: Final = {
+    "user": "GRIDFSMOUNT_USER",
+    "password_file": "GRIDFSMOUNT_PASSWORD_FILE",
+    "tls_ca_file": "GRIDFSMOUNT_TLS_CA_FILE",
+    "tls_certificate_key_file": "GRIDFSMOUNT_TLS_CERT_FILE",
+}
+"""Of the environment, by the key of the config file that each goes before."""
 
 _PARTS: Final = re.compile(
     r"(mongodb(?:\+srv)?://)(?:([^/?]*)@)?([^/?]*)(/[^?]*)?(?:\?(.*))?", re.S
@@ -182,7 +192,7 @@ def _said(option: str, value: object, name: str, in_file: Mapping[str, Any]) -> 
     """A value by its option, else its variable, else its key, with what it was given by."""
     if value is not None:
         return _Named(str(value), option)
-    variable = KEYS[name].variable
+    variable = VARIABLES[name]
     if variable and os.environ.get(variable):
         return _Named(os.environ[variable], variable)
     if name in in_file:
@@ -194,7 +204,7 @@ def _unless_said(userinfo: str | None, login: Login) -> str | None:
     """What the file's address says of a user, as far as what goes before the file says nothing."""
     if userinfo is None:
         return None
-    user = login.user or os.environ.get(KEYS["user"].variable)
+    user = login.user or os.environ.get(VARIABLES["user"])
     if user and user != _user_of(userinfo):
         return None
     is_said = login.ask or login.password_file is not None
@@ -220,7 +230,7 @@ def _certificates(
         said = _said(option, value, key, in_file)
         if said is None:
             continue
-        if name.lower() in options and said.source == KEYS[key].variable and not from_file:
+        if name.lower() in options and said.source == VARIABLES[key] and not from_file:
             continue
         if name.lower() in options:
             raise ConfigError(f"the URI says {name} already: leave {said.source} out")
@@ -235,7 +245,7 @@ def _userinfo(
     userinfo: str | None, login: Login, in_file: Mapping[str, Any], mechanism: str
 ) -> str | None:
     said = _said("--user", login.user, "user", in_file)
-    if said is not None and said.source == KEYS["user"].variable:
+    if said is not None and said.source == VARIABLES["user"]:
         # It is for addresses that leave the user open, and this one may not.
         said = None if userinfo is not None or mechanism == "MONGODB-X509" else said
     if said is not None and userinfo is not None and said.value != _user_of(userinfo):
@@ -287,7 +297,7 @@ def _password(login: Login, in_file: Mapping[str, Any], user: str) -> str:
 
 
 def _password_of_environment() -> str | None:
-    named = os.environ.get(KEYS["password_file"].variable)
+    named = os.environ.get(VARIABLES["password_file"])
     if named:
         return read_secret(Path(named))
     return os.environ.get(PASSWORD_VARIABLE) or credential("password")

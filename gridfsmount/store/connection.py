@@ -237,12 +237,13 @@ def _no_uri(uri: str, error: Exception) -> str:
 
 
 def _made(uri: str, tally: Tally | None, **options: Any) -> pymongo.MongoClient[Document]:
+    if tally is not None:
+        options["event_listeners"] = [CommandListener(tally)]
     return pymongo.MongoClient(
         uri,
         appname=f"gridfsmount {__version__}",
         tz_aware=True,
         document_class=dict,
-        event_listeners=[] if tally is None else [CommandListener(tally)],
         **options,
     )
 

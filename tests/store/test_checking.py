@@ -308,7 +308,8 @@ def test_every_owner_of_chunks_is_looked_at(
 def test_patterns_in_place_of_keys_match_nothing(store: Lake, node: Node) -> None:
     collection(store, "chunks").insert_one({"files_id": Regex("("), "n": 0, "data": b"x"})
     collection(store, "tree").update_one({"_id": node.inode}, {"$set": {"content": Regex("(")}})
-    assert set(faults(store)) == {(Fault.DANGLING, A), (Fault.UNREACHABLE_CONTENT, A)}
+    malformed = (Fault.MALFORMED_NODE, f"inode {node.inode}")
+    assert set(faults(store)) == {malformed, (Fault.UNREACHABLE_CONTENT, A)}
 
 
 def test_chunks_without_any_content_are_counted(store: Lake, node: Node) -> None:

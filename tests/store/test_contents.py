@@ -1,12 +1,11 @@
 """Contents: right bytes or an error, never wrong bytes."""
 
-import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
+from bson import Binary, Decimal128, Int64, ObjectId, Timestamp
 from bson.binary import UuidRepresentation
 from gridfs import GridFSBucket
 from hypothesis import HealthCheck, given, settings
@@ -275,25 +274,6 @@ def test_contents_of_any_id_are_read_at_once(store: Lake, any_uri: str) -> None:
     whole = dict(store.contents.read_whole(list(found.values())))
     for number, identity in enumerate(wanted):
         assert b"".join(whole[found[identity]]) == DATA + bytes([number])
-
-
-@pytest.mark.parametrize("pattern", [Regex("even"), Regex(""), re.compile("even")])
-def test_an_id_that_is_a_regular_expression_matches_no_other(
-    store: Lake, any_uri: str, pattern: Any
-) -> None:
-    with raw(any_uri) as database:
-        GridFSBucket(database).upload_from_stream_with_id("seven", "seven", b"wrong")
-        database["fs.chunks"].insert_one({"files_id": pattern, "n": 0, "data": b"right"})
-    odd, other = content_id(pattern), content_id("seven")
-    assert store.contents.get_many([odd]) == []
-    (seven,) = store.contents.get_many([odd, other])
-    assert seven.id == other
-    for asked in ([Content(odd, 5, CHUNK)], [Content(odd, 5, CHUNK), seven]):
-        found = dict(store.contents.read_whole(asked))
-        assert found.get(asked[0]) in (None, [b"right"])
-        assert found.get(seven) == ([b"wrong"] if seven in asked else None)
-    with pytest.raises(Damaged):
-        store.contents.get(odd)
 
 
 def test_a_content_that_is_asked_for_twice_comes_once_or_twice(
