@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -11,7 +11,7 @@ import trio
 from gridfsmount.adopting.watcher import Watcher
 from gridfsmount.cache.disk import DiskCache
 from gridfsmount.cache.memory import ChunkCache
-from gridfsmount.core.model import SNAPSHOTS
+from gridfsmount.core.model import SNAPSHOTS, Inode
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.fuse import session
 from gridfsmount.fuse.adapter import LakeOperations
@@ -33,6 +33,7 @@ from gridfsmount.store.connection import Connection, connect
 from gridfsmount.store.embedded import EmbeddedServer
 from gridfsmount.store.lake import Founder, Lake, open_lake
 from gridfsmount.telemetry.counters import Telemetry
+from gridfsmount.vfs.aging import Aging
 from gridfsmount.vfs.answering import Answering
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.invalidation import Invalidation
@@ -178,9 +179,17 @@ async def _serve(
         telemetry.gauges.update(files.gauges())
         known = KnownTree(lake, workers, files, folders, recent, presentation)
         tree = LakeTree(known, errands)
-        shown = Part(
-            tree, tree.renaming, files, tree.directories, tree.annotations, tree.removed.forget
-        )
+
+        def forget(inodes: Iterable[Inode]) -> None:
+            gone = tuple(inodes)
+            tree.removed.forget(gone)
+            pages.gone(gone)
+
+        def drop(before: float) -> None:
+            recent.drop(before, files.open_inodes())
+            folders.drop(before)
+
+        shown = Part(tree, tree.renaming, files, tree.directories, tree.annotations, forget)
         slots = Slots()
         copies = copies_folder(options)
         engine = Engine(cache, disk, errands, fill, copies, lake.id, telemetry.reading)
@@ -221,6 +230,7 @@ async def _serve(
         try:
             nursery.start_soon(stop_on_signal)
             nursery.start_soon(announce, probe, ready, supervision)
+            nursery.start_soon(Aging(options.deadline, drop).run)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:

@@ -8,6 +8,7 @@ folder is brought as a whole.
 
 import bisect
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +52,9 @@ ENTRIES: Final = 40_000
 
 CONTENTS: Final = 20_000
 """Contents that are remembered: about a kilobyte each."""
+
+FOR_GOOD: Final = math.inf
+"""When something is used last that stays until there is too much of it."""
 
 SHUFFLED_OPENS: Final = 8
 """Opens without order after which a small folder is taken to be wanted whole..."""
@@ -117,6 +121,10 @@ class Folder:
     """Places below it are to be brought as soon as they are known."""
     after: str | None = None
     """Where to go on listing, for a folder that nobody lists but this."""
+    used: float = 0.0
+    """When it was listed, or a file of it opened."""
+    settled: int = 0
+    """Entries that will never change."""
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Entries that follow in the listing."""
@@ -125,6 +133,12 @@ class Folder:
                 self.places[entry.inode] = len(self.entries)
                 self.entries.append(entry)
                 self.bytes += entry.size
+                self.settled += entry.settled
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it has files, and none of them will ever change."""
+        return 0 < self.settled == len(self.entries)
 
 
 class FolderAhead:
@@ -170,7 +184,8 @@ class FolderAhead:
         self._filled = filled
         self._folders: OrderedDict[Inode, Folder] = OrderedDict()
         self._entries = 0
-        self._known: OrderedDict[ContentId, Content] = OrderedDict()
+        self._known: OrderedDict[ContentId, tuple[float, Content]] = OrderedDict()
+        """And when they were needed last; `FOR_GOOD` of sealed versions."""
         self._coming: set[Inode] = set()
         self._met: set[Inode] = set()
         """Those of them that were opened meanwhile."""
@@ -179,14 +194,32 @@ class FolderAhead:
 
     def content(self, content: ContentId) -> Content | None:
         """What is known of a content; only to be believed for what a sealed version shows."""
-        return self._known.get(content)
+        known = self._known.get(content)
+        return None if known is None else known[1]
 
-    def remember(self, content: Content) -> None:
-        """Know a content for a while."""
-        self._known[content.id] = content
+    def remember(self, content: Content, *, settled: bool = False) -> None:
+        """Know a content for a while; `settled`: a sealed version shows it."""
+        used = FOR_GOOD if settled else time.monotonic()
+        known = self._known.get(content.id)
+        self._known[content.id] = used if known is None else max(used, known[0]), content
         self._known.move_to_end(content.id)
         if len(self._known) > CONTENTS:
             self._known.popitem(last=False)
+
+    def drop(self, before: float) -> None:
+        """Let go of what was needed last `before`, but for what sealed versions show.
+
+        Those are read again and again, in epochs that take as long as they take.
+        """
+        for content in [each for each, (used, _) in self._known.items() if used < before]:
+            del self._known[content]
+        unused = (
+            parent
+            for parent, folder in self._folders.items()
+            if folder.used < before and not folder.lasts
+        )
+        for parent in list(unused):
+            self._drop(parent)
 
     def listed(
         self, parent: Inode, entries: Sequence[tuple[str, Node]], began: float, *, first: bool
@@ -202,6 +235,7 @@ class FolderAhead:
             self._drop(parent)
             folder = self._folders[parent] = Folder()
         self._folders.move_to_end(parent)
+        folder.used = time.monotonic()
         before = len(folder.entries)
         folder.add(files[: ENTRIES - before])  # the rest is listed again, if it comes to that
         self._entries += len(folder.entries) - before
@@ -220,6 +254,7 @@ class FolderAhead:
         if folder is None or place is None:
             self._note_unlisted(node.names[0])
             return
+        folder.used = time.monotonic()
         begins = place == 0 and folder.last < 0
         follows = 0 < place - folder.last <= NEAR
         folder.last = place
@@ -303,8 +338,9 @@ class FolderAhead:
             contents = await self._workers.ahead(
                 self._contents.get_many, [each.content for each in entries]
             )
+            lasting = {each.content for each in entries if each.settled}
             for content in contents:
-                self.remember(content)
+                self.remember(content, settled=content.id in lasting)
             small = [each for each in contents if 0 < each.length <= SMALL_BYTES]
             whole, fresh = await self._workers.ahead(self._source.load_whole, small)
             new = {content.id for content, _ in fresh}

@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -94,6 +95,10 @@ class Files:
     def find(self, inode: Inode) -> OpenFile | None:
         """The open file of an inode, if any handle is open."""
         return self._files.get(inode) or self._ghosts.get(inode)
+
+    def open_inodes(self) -> Iterable[Inode]:
+        """Of all open files."""
+        return (*self._files, *self._ghosts)
 
     def written_in(self, version: Inode) -> list[Inode]:
         """The files of a version that are open for writing."""
@@ -351,7 +356,7 @@ class Files:
             raise
         node, content = self._recent.remember(opening.node, began), opening.content
         if content is not None:
-            self._folders.remember(content)
+            self._folders.remember(content, settled=self._recent.is_settled(node, began))
             if opening.chunks is not None:
                 self._reader.take(content, opening.chunks)
         # No checkpoint from here on: whoever comes meanwhile must find one file.

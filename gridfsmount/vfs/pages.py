@@ -6,6 +6,7 @@ these are closed, new handles bypass them.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from gridfsmount.core.model import ContentId, Inode
@@ -40,6 +41,11 @@ class KernelPages:
     def forget(self, inode: Inode) -> None:
         """They may be of nothing: what was written to them was not committed."""
         self._contents.pop(inode, None)
+
+    def gone(self, inodes: Iterable[Inode]) -> None:
+        """The kernel forgot these, and their pages with them."""
+        for inode in inodes:
+            self._contents.pop(inode, None)
 
     def bypassed(self, inode: Inode) -> bool:
         """Whether new handles must not use them."""

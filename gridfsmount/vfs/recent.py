@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from gridfsmount.vfs.fleeting import FleetingFiles
 from gridfsmount.workers import Workers
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 REMEMBER_SECONDS: Final = 0.4
 """With what the kernel believes on top, another machine's change shows within a second."""
@@ -71,7 +72,8 @@ class RecentNodes:
         then may be older. The latest last."""
         self._changed: dict[Inode, tuple[float, Node]] = {}
         """What this mount made of nodes, and when: an answer on its way then may be older. Not
-        forgotten with `_known`; the latest last."""
+        forgotten with `_known`; the latest last. The root's stays: it is shown as it was while the
+        server does not answer, however long that is."""
         self._deaf_until = -math.inf
         """Before that, it may have failed to tell."""
         self._renamed: dict[Inode, float] = {}
@@ -315,6 +317,33 @@ class RecentNodes:
         self._deaf_until = time.monotonic()
         return settled
 
+    def drop(self, before: float, held: Iterable[Inode] = ()) -> None:
+        """Let go of what was last seen or told `before`: no answer on its way then is one still.
+
+        Nodes of sealed versions stay. So do the paths that lead to `held`, which people are told
+        of, but not beyond what is remembered of them.
+        """
+        kept = self._with_parents(held)
+        _drop_old(self._known, before, kept)
+        _drop_old(self._paths, before, kept)
+        _drop_old(self._named, before)
+        _drop_old(self._changed, before, kept)
+        _drop_old(self._told, before)
+        for inode in [inode for inode, at in self._renamed.items() if at < before]:
+            del self._renamed[inode]
+
+    def _with_parents(self, inodes: Iterable[Inode]) -> set[Inode]:
+        """The root, these and all above them, as far as they are remembered."""
+        found = {ROOT}
+        left = list(inodes)
+        while left:
+            inode = left.pop()
+            if inode not in found:
+                found.add(inode)
+                node = self.recall(inode)
+                left += () if node is None else (each.parent for each in node.names)
+        return found
+
     def take_renamed(self, inode: Inode) -> bool:
         """Whether the kernel may know a node by a name that it has lost elsewhere; says so once."""
         renamed = self._renamed.pop(inode, None)
@@ -366,6 +395,13 @@ class RecentNodes:
             for inode, at in pending.items():
                 if self._touched_ns.get(inode) == at:
                     del self._touched_ns[inode]
+
+
+def _drop_old(
+    times: dict[K, tuple[float, T]], before: float, kept: Container[object] = frozenset()
+) -> None:
+    for key in [key for key, (at, _) in times.items() if at < before and key not in kept]:
+        del times[key]
 
 
 def _put_last(latest: dict[Inode, T], inode: Inode, value: T) -> None:

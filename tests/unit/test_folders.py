@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -197,6 +198,14 @@ async def eventually(happened: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE):
         while not happened():  # noqa: ASYNC110 - some of it happens in threads
             await trio.sleep(0.0005)
+
+
+def later() -> float:
+    """A moment that is not the one before."""
+    began = now = time.monotonic()
+    while now <= began:
+        now = time.monotonic()
+    return now
 
 
 def shuffled(count: int) -> list[int]:
@@ -557,6 +566,55 @@ async def test_contents_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyP
         for content in contents:
             bench.ahead.remember(content)
         assert [bench.ahead.content(each.id) for each in contents] == [None] * 3 + contents[3:]
+
+
+async def test_contents_that_nobody_needed_for_long_are_let_go_of() -> None:
+    old, used, new = (Content(ContentId(b"%d" % n, str(n)), 1, 1) for n in range(3))
+    async with reading_ahead(MemoryFolder([])) as bench:
+        bench.ahead.remember(old)
+        bench.ahead.remember(used)
+        since = later()
+        bench.ahead.remember(used)
+        bench.ahead.remember(new)
+        bench.ahead.drop(since)
+        assert [bench.ahead.content(each.id) for each in (old, used, new)] == [None, used, new]
+
+
+async def test_contents_that_a_sealed_version_shows_stay_whoever_else_shows_them() -> None:
+    content = Content(ContentId(b"1", "1"), 1, 1)
+    files = MemoryFolder([10] * 40)
+    async with reading_ahead(files) as bench:
+        bench.ahead.remember(content, settled=True)
+        bench.ahead.remember(content)
+        bench.settled = True
+        bench.list_all()
+        await bench.open(0)
+        bench.ahead.drop(later())
+        assert bench.ahead.content(content.id) is content
+        brought = files.nodes[1].content
+        assert brought is not None
+        assert bench.ahead.content(brought) is not None
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_listings_that_were_not_used_for_long_are_let_go_of_unless_sealed(
+    settled: bool,
+) -> None:
+    files = MemoryFolder([10] * 200)
+    others = MemoryFolder([10] * 200, parent=OTHER_FOLDER, first=3000)
+    files.nodes += others.nodes
+    async with reading_ahead(files) as bench:
+        bench.settled = settled
+        bench.list_all(files.nodes[:200])
+        bench.list_all(files.nodes[200:])
+        since = later()
+        bench.ahead.opened(files.nodes[200])
+        bench.ahead.drop(since)
+        names = [each.names[0] for each in (files.nodes[0], files.nodes[201])]
+        assert [len(bench.ahead.following(name)) > 1 for name in names] == [settled, True]
+        bench.ahead.drop(later())
+        assert [len(bench.ahead.following(name)) > 1 for name in names] == [settled, settled]
+        await bench.quiet()
 
 
 # Trouble, and the local disk

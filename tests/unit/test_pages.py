@@ -142,3 +142,14 @@ def test_pages_of_what_was_not_committed_are_of_nothing() -> None:
     assert not pages.are_of(FILE, OLD)
     pages.forget(OTHER)
     assert not pages.are_of(OTHER, None)
+
+
+def test_of_what_the_kernel_holds_no_more_it_has_no_pages() -> None:
+    pages = KernelPages()
+    for inode in (FILE, OTHER):
+        pages.note(inode, OLD)
+    pages.outdate(FILE)
+    pages.gone([FILE, Inode(2002)])
+    assert not pages.are_of(FILE, OLD)
+    assert pages.are_of(OTHER, OLD)
+    assert pages.bypassed(FILE)  # handles may come in another order than what is forgotten

@@ -1,22 +1,24 @@
 """What is remembered of nodes: for good only what can change no more."""
 
+import math
 import time
 from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from gridfsmount.core.model import UNSORTED, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import ROOT, UNSORTED, Inode, Kind, Name, Node, State
 from gridfsmount.errors import NotADirectory, ReadOnly, Stale
 from gridfsmount.store.changes import NodeChange
 from gridfsmount.store.tree import Tree
 from gridfsmount.vfs import recent as module
-from gridfsmount.vfs.recent import RecentNodes
+from gridfsmount.vfs.recent import UNKNOWN, RecentNodes
 from gridfsmount.workers import Workers
 
 VERSION = Inode(2000)
 FOLDER = Inode(2001)
 FILE = Inode(2002)
+OTHER = Inode(2003)
 
 
 class MemoryTree:
@@ -362,3 +364,110 @@ def test_what_another_mount_made_of_it_since_is_believed() -> None:
     newer = replace(node(FILE), size=2, rev=1)
     assert recent.remember(newer, began) is newer
     assert recent.newest(newer, began) is newer
+
+
+# What is let go of
+
+
+async def test_what_was_not_seen_for_long_is_let_go_of() -> None:
+    recent, tree = remembering(node(FILE), node(FOLDER, Kind.DIRECTORY))
+    (name,) = node(FILE).names
+    began = later()
+    recent.remember_named({name: node(FILE)}, began)
+    await recent.path(FOLDER)
+    recent.drop(began)  # what was seen from then on stays
+    assert recent.peek(FILE) is recent.recall(FILE) is not None
+    assert recent.named(name) is not None
+    recent.drop(later())
+    assert recent.peek(FILE) is recent.recall(FILE) is None
+    assert recent.named(name) is None
+    await recent.path(FOLDER)
+    assert tree.asked == [FOLDER, FOLDER]
+    assert await recent.get(FILE) == node(FILE)
+
+
+def test_what_was_seen_since_stays_however_long_it_is_known() -> None:
+    recent, _ = remembering()
+    recent.remember(node(FILE), later())
+    began = later()
+    recent.remember(node(FILE), began)
+    recent.drop(began)
+    assert recent.peek(FILE) is not None
+
+
+def test_what_this_mount_made_of_a_node_is_known_until_no_answer_can_be_older() -> None:
+    recent, _ = remembering()
+    began = later()
+    made = replace(node(FILE), rev=2)
+    recent.remember(made)
+    recent.forget(FILE)
+    recent.drop(began)
+    assert recent.newest(node(FILE), began) is made
+    assert recent.remember(node(FILE), began) is made
+    recent.drop(later())
+    assert recent.newest(node(FILE), began) == node(FILE)
+
+
+def test_what_the_server_told_is_known_until_no_answer_can_be_older() -> None:
+    recent, _ = remembering()
+    began = later()
+    recent.heard(NodeChange(FILE, 2), later())
+    recent.drop(began)
+    recent.remember(node(FILE), began)
+    assert recent.peek(FILE) is None
+    recent.drop(later())
+    recent.remember(node(FILE), began)
+    assert recent.peek(FILE) is not None
+
+
+def test_what_this_mount_made_of_the_root_is_shown_through_any_outage() -> None:
+    recent, _ = remembering()
+    made = replace(node(ROOT, Kind.DIRECTORY, version=None), rev=2)
+    recent.remember(made)
+    recent.drop(later())
+    assert recent.newest(replace(made, rev=1)) is made
+
+
+def test_that_a_node_was_renamed_elsewhere_is_told_until_it_is_let_go_of() -> None:
+    recent, _ = remembering()
+    for before, told in ((-math.inf, True), (math.inf, False)):
+        recent.remember(node(FILE))
+        assert recent.heard(NodeChange(FILE, 9, renamed=True), time.monotonic())
+        recent.drop(before)
+        assert recent.take_renamed(FILE) is told
+
+
+def test_nodes_of_sealed_versions_and_that_these_are_sealed_stay() -> None:
+    recent, _ = remembering()
+    recent.remember(version(State.DRAFT))
+    recent.remember(version(State.SEALED))
+    recent.listed([node(FILE)], later())
+    recent.drop(later())
+    assert recent.settled(FILE) is recent.recall(FILE) is not None
+    assert recent.is_settled(node(FILE), later())
+    assert not recent.is_fresh(node(FILE), later())
+
+
+async def test_people_are_told_the_path_of_an_open_file_however_long_it_is_open() -> None:
+    folder = replace(node(FOLDER, Kind.DIRECTORY), names=(Name(VERSION, "folder"),))
+    file = replace(node(FILE), names=(Name(FOLDER, "file"), Name(VERSION, "too")))
+    recent, _ = remembering()
+    recent.remember(folder)
+    recent.remember(file)
+    await recent.path(VERSION)
+    recent.remember(node(OTHER))
+    for _ in range(2):
+        recent.drop(later(), [FILE])
+    assert recent.known_path(FILE) == f"datasets/{VERSION}/folder/file"
+    assert recent.recall(OTHER) is None
+    recent.drop(later())
+    assert UNKNOWN in recent.known_path(FILE)
+
+
+def test_a_tree_that_loops_is_let_go_of_as_well() -> None:
+    recent, _ = remembering()
+    recent.remember(replace(node(FOLDER, Kind.DIRECTORY), names=(Name(FILE, "a"),)))
+    recent.remember(replace(node(FILE), names=(Name(FOLDER, "b"),)))
+    recent.drop(later(), [FILE])
+    recent.drop(later())
+    assert recent.recall(FILE) is recent.recall(FOLDER) is None
