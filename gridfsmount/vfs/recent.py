@@ -320,12 +320,11 @@ class RecentNodes:
     def drop(self, before: float, held: Iterable[Inode] = ()) -> None:
         """Let go of what was last seen or told `before`: no answer on its way then is one still.
 
-        Nodes of sealed versions stay. So do the paths that lead to `held`, which people are told
-        of, but not beyond what is remembered of them.
+        Nodes of sealed versions stay. So does what people are told of later: paths of directories,
+        which are short, and what leads to `held`, as far as it is remembered.
         """
         kept = self._with_parents(held)
         _drop_old(self._known, before, kept)
-        _drop_old(self._paths, before, kept)
         _drop_old(self._named, before)
         _drop_old(self._changed, before, kept)
         _drop_old(self._told, before)

@@ -370,20 +370,18 @@ def test_what_another_mount_made_of_it_since_is_believed() -> None:
 
 
 async def test_what_was_not_seen_for_long_is_let_go_of() -> None:
-    recent, tree = remembering(node(FILE), node(FOLDER, Kind.DIRECTORY))
+    recent, tree = remembering(node(FILE))
     (name,) = node(FILE).names
     began = later()
     recent.remember_named({name: node(FILE)}, began)
-    await recent.path(FOLDER)
     recent.drop(began)  # what was seen from then on stays
     assert recent.peek(FILE) is recent.recall(FILE) is not None
     assert recent.named(name) is not None
     recent.drop(later())
     assert recent.peek(FILE) is recent.recall(FILE) is None
     assert recent.named(name) is None
-    await recent.path(FOLDER)
-    assert tree.asked == [FOLDER, FOLDER]
     assert await recent.get(FILE) == node(FILE)
+    assert tree.asked == [FILE]
 
 
 def test_what_was_seen_since_stays_however_long_it_is_known() -> None:
@@ -462,6 +460,7 @@ async def test_people_are_told_the_path_of_an_open_file_however_long_it_is_open(
     assert recent.recall(OTHER) is None
     recent.drop(later())
     assert UNKNOWN in recent.known_path(FILE)
+    assert recent.known_path(VERSION) == f"datasets/{VERSION}"
 
 
 def test_a_tree_that_loops_is_let_go_of_as_well() -> None:
