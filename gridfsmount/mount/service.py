@@ -66,6 +66,7 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
     if not options.lake:
         run_alone(options, ready)
         return
+    tune_runtime()  # before the first thread: one that runs keeps what memory it has
     telemetry = Telemetry()
     with _server(options) as uri, _connection(options, uri, telemetry) as connection:
         lake = _open(options, connection)
@@ -81,7 +82,6 @@ def run(options: MountOptions, ready: Callable[[], None]) -> None:
         )
         if read_only and not options.read_only:
             log.warning("read-only: the server takes no writes from this user")
-        tune_runtime()
         telling = Telling(
             options, telemetry, lake=lake.id, deployment=str(deployment), read_only=read_only
         )
