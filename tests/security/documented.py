@@ -22,16 +22,16 @@ Pair = tuple[str, str]
 
 
 @functools.cache
-def blocks(language: str) -> list[str]:
+def blocks(language: str, document: Path = DOCUMENT) -> list[str]:
     """All blocks of code in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text(), re.M | re.S)
 
 
 @functools.cache
-def calls() -> list[tuple[str, str, Document]]:
+def calls(document: Path = DOCUMENT) -> list[tuple[str, str, Document]]:
     """Database, `createRole` or `createUser`, and what is given to it."""
     found = []
-    for match in _CALL.finditer("\n".join(blocks("js"))):
+    for match in _CALL.finditer("\n".join(blocks("js", document))):
         given = match["given"].replace("passwordPrompt()", json.dumps(PASSWORD))
         found.append((match["database"], match["name"], json.loads(given)))
     return found
