@@ -1,4 +1,4 @@
-"""docs/semantics.md and the tests that keep its promises, compared."""
+"""The documents: promises and the tests that keep them, links, and the README in two languages."""
 
 import ast
 import re
@@ -11,6 +11,8 @@ import pytest
 TESTS: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = TESTS.parent / "docs"
 DOCUMENT: Final = DOCUMENTS / "semantics.md"
+READMES: Final = (TESTS.parent / "README.md", TESTS.parent / "README.pt-BR.md")
+PAGES: Final = (*READMES, TESTS.parent / "CHANGELOG.md", *sorted(DOCUMENTS.glob("*.md")))
 
 PROMISE: Final = re.compile(
     r"^- \*\*(S-[A-Z]+(?:-[A-Z]+)?-\d+)\*\* (.+?)<sub>`([^`]+)`</sub>$", re.M | re.S
@@ -20,6 +22,13 @@ PROMISE: Final = re.compile(
 
 NAMED: Final = re.compile(r"`([a-z_/]+\.py)::(test_\w+)`")
 """A test, wherever a document names one."""
+
+FENCED: Final = re.compile(r"^```.*?^```$", re.M | re.S)
+INDENTED: Final = re.compile(r"(?:(?<=\n\n)|\A)(?: {4}.*\n|\n(?= {4}))+")
+LINK: Final = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING: Final = re.compile(r"^#{1,6} (.+)$", re.M)
+ASIDE: Final = re.compile(r" {3,}.*")
+"""What stands beside a command, in the reader's language."""
 
 
 def promises() -> list[tuple[str, str]]:
@@ -78,3 +87,68 @@ def test_every_test_here_keeps_a_promise() -> None:
 def test_tests_that_documents_name_are_there(document: Path) -> None:
     for file, function in NAMED.findall(document.read_text(encoding="utf-8")):
         assert function in functions(TESTS / file), f"{document.name}: {file}::{function}"
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    text = INDENTED.sub("", FENCED.sub("", page.read_text(encoding="utf-8")))
+    return re.sub(r"`[^`]*`", "code", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """Where links may lead to in a page, as GitHub names its headings."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    seen: Counter[str] = Counter()
+    names = set()
+    for heading in HEADING.findall(text):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        names.add(f"{name}-{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return names
+
+
+def code(page: Path) -> list[str]:
+    """The blocks of code in a page, without what explains them."""
+    text = page.read_text(encoding="utf-8")
+    found = [*FENCED.findall(text), *INDENTED.findall(FENCED.sub("", text))]
+    return [
+        "\n".join(ASIDE.sub("", line.strip()) for line in block.splitlines() if line.strip())
+        for block in found
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda each: each.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if link.startswith(("https://", "http://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_readme_names_every_document() -> None:
+    for readme in READMES:
+        links = LINK.findall(prose(readme))
+        assert {f"docs/{page.name}" for page in DOCUMENTS.glob("*.md")} <= set(links)
+
+
+def test_the_readme_says_the_same_in_both_languages() -> None:
+    one, other = READMES
+    assert code(one) == code(other)
+    assert len(code(one)) > 15
+    levels = [re.findall(r"^#+(?= )", FENCED.sub("", each.read_text()), re.M) for each in READMES]
+    assert levels[0] == levels[1]
+    assert other.name in LINK.findall(prose(one))
+    assert one.name in LINK.findall(prose(other))
+
+
+def test_the_manual_lists_its_sections_in_their_order() -> None:
+    text = FENCED.sub("", (DOCUMENTS / "operations.md").read_text(encoding="utf-8"))
+    introduction, _, rest = text.partition("\n## ")
+    headings = re.findall(r"^## (.+)$", f"## {rest}", re.M)
+    links = [link for link in LINK.findall(introduction) if link.startswith("#")]
+    assert links == [
+        "#" + re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+    ]

@@ -57,8 +57,9 @@ class Site:
 
     def here(self, text: str, machine: Machine) -> str:
         """What the document says, with the names of this site."""
+        lake = f"127.0.0.1:{self.server.port}/lake?replicaSet=tests"
         meant = {
-            "192.168.1.10/lake?replicaSet=lake": f"127.0.0.1:{self.server.port}/lake?replicaSet=tests",
+            "192.168.1.10/lake?replicaSet=lake": lake,
             "/srv/lake": f"{machine.folder}/srv/lake",
             "/backup/lake": f"{machine.folder}/backup/lake",
             "/mnt/lake": f"{machine.folder}/mnt/lake",
