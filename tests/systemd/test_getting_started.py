@@ -68,6 +68,7 @@ class Site:
             "systemd-sysusers gridfsmount.conf": f"systemd-sysusers {SYSTEMD}/gridfsmount.sysusers",
             # Of the folders that it makes, that which is this machine's alone.
             "--create gridfsmount.conf": f"--create --prefix=/etc {SYSTEMD}/gridfsmount.tmpfiles",
+            "10GiB": "1GiB",
             "-o mongodb ": "",
             "/etc/ganesha/": "/etc/",
             "/etc/samba/": "/etc/",
