@@ -83,22 +83,28 @@ def rights(connection: Connection) -> Rights:
     with connection.seam.operation("ask for the user's rights"):
         status = connection.client.admin.command("connectionStatus", showPrivileges=True)
     users = status["authInfo"].get("authenticatedUsers", [])
-    files, _, tree, *_ = names = [f"{deployment.bucket}.{each}" for each in COLLECTIONS]
+    files, chunks, tree, uploads, *_ = names = [
+        f"{deployment.bucket}.{each}" for each in COLLECTIONS
+    ]
 
     def lacking(actions: Sequence[str], collections: Sequence[str]) -> dict[str, list[str]]:
         return missing_actions(status, deployment.database, collections, actions)
 
     to_write = lacking(_WRITE, names)
-    to_tell = lacking(("collStats",), names)
+    writes_nothing = sum(map(len, to_write.values())) == len(_WRITE) * len(names)
+    to_read = lacking(("find",), names) | lacking(("listIndexes",), [files, chunks, tree, uploads])
+    to_tell = lacking(("collStats",), [chunks])
     if deployment.transactions:
-        to_tell |= lacking(("changeStream",), [files, tree])
+        # Uploads of other clients are looked for by mounts that write.
+        watched = [tree] if writes_nothing else [files, tree]
+        to_tell |= lacking(("changeStream",), watched)
     to_tell |= {each: [deployment.database] for each in lacking(("dbStats",), [""])}
     return Rights(
         user=", ".join(f"{each['user']}@{each['db']}" for each in users),
-        to_read=_listed(lacking(("find", "listIndexes"), names)),
+        to_read=_listed(to_read),
         to_write=_listed(to_write),
         to_tell=_listed(to_tell),
-        writes_nothing=sum(map(len, to_write.values())) == len(_WRITE) * len(names),
+        writes_nothing=writes_nothing,
     )
 
 

@@ -11,6 +11,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from gridfsmount.errors import LakeError
+from gridfsmount.store.connection import connect
+from gridfsmount.store.diagnosis import rights
 from tests.mongod import Mongod
 from tests.mounting import Mounted, assert_healthy_log, mounted
 from tests.security.documented import PASSWORD, Pair, calls, pairs
@@ -50,6 +52,19 @@ def test_every_privilege_of_every_role_is_looked_at() -> None:
 )
 def test_a_role_is_enough_for_what_it_is_for(site: Site, operation: Operation) -> None:
     operation(site)
+
+
+@pytest.mark.parametrize(("user", "writes"), [("guest", False), ("ana", True), ("founder", True)])
+def test_doctor_misses_nothing_that_a_user_does_not_need(
+    site: Site, user: str, writes: bool
+) -> None:
+    connection = connect(site.address(user), bucket="fs", deadline=30)
+    try:
+        found = rights(connection)
+    finally:
+        connection.close()
+    assert (found.to_read, found.to_tell) == ([], [])
+    assert (not found.to_write, found.writes_nothing) == (writes, not writes)
 
 
 def test_users_can_run_every_command_that_the_document_gives_them(site: Site) -> None:
