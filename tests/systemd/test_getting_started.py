@@ -221,9 +221,9 @@ def make_backups(site: Site, server: Machine) -> None:
     made, looked_into = blocks("5")
     site.type(server, made)
     # The mount looks every ten seconds whether there is a vault by now.
-    eventually(
-        lambda: "datasets" in site.type(server, looked_into), "the snapshot shows in the mount"
-    )
+    latest = server.at(server.folder / "srv" / "lake" / "snapshots" / "latest")
+    eventually(latest.exists, "the snapshot shows in the mount")
+    assert "datasets" in site.type(server, looked_into)
 
 
 def mount_and_seal(site: Site, client: Machine) -> None:
