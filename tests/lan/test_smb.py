@@ -142,7 +142,10 @@ def test_two_clients_see_what_the_other_closed_and_what_other_machines_did(
         assert seen("moved") == "from elsewhere"
         (there / "moved").rename(there / "again")
         eventually(lambda: "again" in smbd.run(f"ls {version}/*"), "the new name shows")
-        assert "NT_STATUS_OBJECT_NAME_NOT_FOUND" in smbd.try_(f"get {version}/moved -").stdout
+        eventually(
+            lambda: "OBJECT_NAME_NOT_FOUND" in smbd.try_(f"get {version}/moved -").stdout,
+            "the old name is gone",
+        )
 
 
 def test_only_who_is_listed_and_knows_the_password_gets_in(smbd: Smbd) -> None:
