@@ -257,8 +257,7 @@ class Planter:
         assert content.sha256 is not None, "what was not copied is refused before"
         step = max(1, min(INSERT_BYTES // content.chunk_size, CHUNKS)) * content.chunk_size
         for offset in range(0, content.length, step):
-            size = min(step, content.length - offset)
-            yield bytes(self._vault.read(content.sha256, offset, size))
+            yield self._vault.read(content.sha256, offset, min(step, content.length - offset))
 
     def _publish(self, files: Sequence[NewFile]) -> None:
         refused = self._lake.bulk.publish(files)

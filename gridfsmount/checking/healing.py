@@ -15,7 +15,7 @@ from typing import Final
 
 from xxhash import xxh3_64_digest
 
-from gridfsmount.core.chunks import Bytes, chunk_count, packed_hash
+from gridfsmount.core.chunks import chunk_count, packed_hash
 from gridfsmount.core.model import Content, ContentId
 from gridfsmount.core.vault import Vault
 from gridfsmount.errors import Damaged, NotFound
@@ -104,7 +104,7 @@ class Healer:
             raise Damaged(f"content {content.id}: its hashes of chunks do not fit its SHA-256")
         return bytes(hashes)
 
-    def _pieces(self, content: Content) -> Iterator[Bytes]:
+    def _pieces(self, content: Content) -> Iterator[bytes]:
         assert content.sha256 is not None
         step = max(1, min(READ_BYTES // content.chunk_size, READ_CHUNKS)) * content.chunk_size
         for offset in range(0, content.length, step):
@@ -117,7 +117,7 @@ class Healer:
             return
         assert content.sha256 is not None
         size = content.chunk_size
-        chunks = [(n, bytes(self._vault.read(content.sha256, n * size, size))) for n in bad]
+        chunks = [(n, self._vault.read(content.sha256, n * size, size)) for n in bad]
         for n, data in chunks:
             if xxh3_64_digest(data) != packed_hash(hashes, n):
                 raise Damaged(f"the blob {content.sha256.hex()} changed while it was read")

@@ -103,7 +103,7 @@ class Vault(Protocol):
     def put_many(self, blobs: Sequence[tuple[bytes, Bytes]]) -> None:
         """The same for many small blobs at once; the caller has verified them."""
 
-    def read(self, blob: bytes, offset: int, size: int) -> Bytes:
+    def read(self, blob: bytes, offset: int, size: int) -> bytes:
         """Up to `size` bytes from `offset`; fewer only at its end. Also of a damaged one.
 
         Raises:

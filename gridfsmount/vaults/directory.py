@@ -43,7 +43,6 @@ from gridfsmount.vaults.disk import (
     copy,
     opened,
     read_all,
-    read_direct,
     sync,
     sync_file_system,
     sync_folder,
@@ -57,9 +56,6 @@ SUMMARY: Final = "summary.json"
 
 _FEW: Final = 4
 """So many folders are synced one by one; beyond that, all of the file system at once."""
-
-_LARGE: Final = 256 << 10
-"""Bytes that are worth a wait for the disk, and not to be read ahead by the kernel."""
 
 _SCAN: Final = 16
 """Blobs of one folder that are worth a listing, and entries that are read for each: on NFS a
@@ -173,13 +169,12 @@ class DirectoryVault:
             for folder in folders:
                 sync_folder(folder)
 
-    def read(self, blob: bytes, offset: int, size: int) -> Bytes:
+    def read(self, blob: bytes, offset: int, size: int) -> bytes:
         """Bytes of a blob."""
-        read = read_direct if size >= _LARGE else read_all
         for place in (self._blob(blob), self._damaged(blob)):
             try:
                 with opened(place) as descriptor:
-                    return read(descriptor, offset, size)
+                    return read_all(descriptor, offset, size)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -21,9 +21,6 @@ NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 _COPY_BYTES: Final = 1 << 20
 
-_BLOCK: Final = 4096
-"""Where parts of files, and the memory for them, begin and end that go past the page cache."""
-
 _DIRECT_BYTES: Final = 4 << 20
 """Bytes of one write past the page cache: of 1 MiB and of 16 they took as long."""
 
@@ -106,33 +103,6 @@ def read_all(descriptor: int, offset: int, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_direct(descriptor: int, offset: int, size: int) -> Bytes:
-    """The same past the page cache, where that can be done: what was read is cached elsewhere.
-
-    It spares a copy, and what is verified is what the disk has.
-    """
-    size = max(0, min(size, os.fstat(descriptor).st_size - offset))
-    first = offset - offset % _BLOCK
-    span = -(-(offset + size - first) // _BLOCK) * _BLOCK
-    memory = bytearray(span + _BLOCK)
-    start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % _BLOCK
-    view = memoryview(memory)[start : start + span]
-    try:
-        _go_direct(descriptor, True)
-        filled = 0
-        # A part of a block is the end.
-        while filled < span and (read := os.preadv(descriptor, [view[filled:]], first + filled)):
-            filled += read
-            if read % _BLOCK:
-                break
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # this file system, or its disk, knows no such thing
-            raise
-        _go_direct(descriptor, False)
-        return read_all(descriptor, offset, size)
-    return view[offset - first : min(filled, offset - first + size)]
-
-
 def copy(source: Path, target: Path) -> str:
     """Copy a file to a new one; returns its SHA-256, in hex."""
     digest = hashlib.sha256()
@@ -170,7 +140,7 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def _go_direct(descriptor: int, direct: bool) -> None:
-    """Read and write an open file past the page cache from now on, or through it. See open(2)."""
+    """Write to an open file past the page cache from now on, or through it. See open(2)."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     flags = flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)

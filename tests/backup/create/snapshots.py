@@ -43,7 +43,7 @@ def bytes_of(vault: Vault, path: str, snapshot: str | None = None) -> bytes:
         ((sha256, length),) = manifest.query(
             "SELECT sha256, length FROM content WHERE lake_id = ?", (node.content.bson,)
         )
-        return bytes(vault.read(bytes.fromhex(sha256), 0, length))
+        return vault.read(bytes.fromhex(sha256), 0, length)
     finally:
         manifest.close()
 

@@ -64,7 +64,7 @@ def assert_whole(vault: Vault, folder: Path) -> None:
     named = needed(vault, folder)
     assert vault.present(sorted(named)) == named
     for blob in named:
-        assert digest(bytes(vault.read(blob, 0, 1 << 20))) == blob
+        assert digest(vault.read(blob, 0, 1 << 20)) == blob
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

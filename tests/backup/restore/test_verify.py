@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gridfsmount.backup.verifying import Verified, Verifier, Wanted
-from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.vault import Claim
 from gridfsmount.errors import ReadOnly
 from gridfsmount.store.lake import Lake
@@ -162,7 +161,7 @@ def test_a_wrong_hash_is_read_twice(
     back_up(store, vault)
     read, calls = vault.read, [0]
 
-    def erring(blob: bytes, offset: int, size: int) -> Bytes:
+    def erring(blob: bytes, offset: int, size: int) -> bytes:
         calls[0] += 1
         return b"eno" if calls[0] == 1 else read(blob, offset, size)
 
@@ -178,7 +177,7 @@ def test_an_interrupted_run_is_gone_on_with(
     read = vault.read
     seen: list[bytes] = []
 
-    def interrupted(blob: bytes, offset: int, size: int) -> Bytes:
+    def interrupted(blob: bytes, offset: int, size: int) -> bytes:
         if len(seen) == 4:
             raise KeyboardInterrupt
         seen.append(blob)
@@ -311,6 +310,6 @@ def plant(store: Lake, garden: Garden, vault: DirectoryVault, count: int) -> Seq
         garden.file(version, f"file-{number}", b"%c" % number)
     snapshot = back_up(store, vault)
     for number, each in enumerate(vault.blobs()):
-        path = blob_path(Path(vault.address), bytes(vault.read(each.sha256, 0, 1)))
+        path = blob_path(Path(vault.address), vault.read(each.sha256, 0, 1))
         os.utime(path, (number, number))
     return [snapshot]
