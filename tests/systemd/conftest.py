@@ -12,7 +12,7 @@ BUILD = (sys.executable, "-m", "build", "--wheel", "--no-isolation")
 INSTALL = (sys.executable, "-m", "pip", "--quiet")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the programs of a built wheel."""
     folder = tmp_path_factory.mktemp("installed")

@@ -9,8 +9,6 @@ import pytest
 
 from gridfsmount import __version__
 
-pytestmark = pytest.mark.long
-
 UNITS = "usr/local/lib/systemd/system"
 
 
