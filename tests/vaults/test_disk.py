@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridfsmount.vaults.disk import NEW, Appending
@@ -35,6 +35,7 @@ def write(place: Path, pieces: list[int]) -> bytes:
     return DATA[:at]
 
 
+@settings(max_examples=40)  # each waits for the disk
 @given(st.lists(SIZES, max_size=3))
 def test_what_is_written_is_what_was_given(place: Path, pieces: list[int]) -> None:
     data = write(place, pieces)
