@@ -19,7 +19,7 @@ def test_no_command_ends_in_a_traceback_whatever_the_documents(
     monkeypatch.setattr("gridfsmount.checking.checker.AGAIN_SECONDS", 0.0)
     lines = list(command_lines(ground.folder))
 
-    @fuzz(examples=6)
+    @fuzz(examples=4)
     @given(st.lists(mutations(ground.template), min_size=1, max_size=60))
     def keep_manners(hostile: list[Mutation]) -> None:
         ground.plant(hostile)

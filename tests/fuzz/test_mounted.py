@@ -39,7 +39,7 @@ def test_a_mount_survives_hostile_documents_and_healthy_files_stay(
 ) -> None:
     with Mounted(ground.lake.uri, tmp_path, "--lease", "1") as mount:
 
-        @fuzz(examples=6)
+        @fuzz(examples=4)
         @given(
             hostile=st.lists(mutations(ground.template), min_size=1, max_size=60),
             remounted=st.booleans(),

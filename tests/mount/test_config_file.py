@@ -316,6 +316,7 @@ def test_every_command_and_python_take_the_login_of_the_file_the_environment_and
     put = run_command("put", "-q", "--config", file, source, "datasets/test/v1/")
     assert (put.returncode, put.stderr) == (0, "")
     monkeypatch.setenv("GRIDFSMOUNT_CONFIG", str(file))
+    close_doors()  # those that other tests of this process left open, to other lakes
     try:
         with gridfsmount.open("datasets/test/v1/source", "rb") as opened:
             assert opened.read() == b"content"

@@ -11,7 +11,7 @@ SEED = 7
 
 @pytest.mark.long
 def test_mixed_work_under_faults_loses_nothing_and_never_hangs(tmp_path: Path) -> None:
-    report = Soak(tmp_path / "soak", SEED, seconds=40, pause=2).run()
+    report = Soak(tmp_path / "soak", SEED, seconds=25, pause=1.5).run()
 
     assert report.violations == [], report
     # That there was work, of all kinds, and that it met faults.
