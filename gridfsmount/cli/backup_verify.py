@@ -12,11 +12,12 @@ import click
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.interrupting import interruptible
 from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
-from gridfsmount.cli.parameters import Duration, Percent, jobs_option
+from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.runs import lake_for_notes, noted
 from gridfsmount.cli.settings import read_settings
 from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
+from gridfsmount.config.kinds import Duration, Percent
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, LakeError, NotFound, StartupError
 from gridfsmount.who import who

@@ -36,7 +36,7 @@ from gridfsmount.cli.lakes import (
 from gridfsmount.cli.logs import log_format_option, set_up_logging, slow_option
 from gridfsmount.cli.manifest import manifest
 from gridfsmount.cli.manual import completion, man
-from gridfsmount.cli.parameters import Duration, jobs_option
+from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import forbid_core_dumps, forget_secrets, scrub_process_title
 from gridfsmount.cli.transfer import get, put, uri_option
@@ -47,6 +47,7 @@ from gridfsmount.cli.versions import delete, fork, link, tag
 from gridfsmount.cli.web import web
 from gridfsmount.config.document import Config
 from gridfsmount.config.keys import SECTIONS
+from gridfsmount.config.kinds import Duration
 from gridfsmount.config.logins import Login
 from gridfsmount.core import defaults
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE

@@ -1,42 +1,11 @@
-"""Options that several commands share; the kinds of their values are those of the config file."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
-from gridfsmount.config.keys import KEPT, MAX_JOBS
-from gridfsmount.config.kinds import (
-    MAX_DURATION,
-    MAX_ID,
-    MAX_RATE,
-    Duration,
-    Endpoint,
-    Owner,
-    Percent,
-    Rate,
-    Size,
-    TimeZone,
-    Umask,
-)
-
-__all__ = [
-    "DEFAULT_JOBS",
-    "KEPT",
-    "MAX_DURATION",
-    "MAX_ID",
-    "MAX_JOBS",
-    "MAX_RATE",
-    "Duration",
-    "Endpoint",
-    "Owner",
-    "Percent",
-    "Rate",
-    "Size",
-    "TimeZone",
-    "Umask",
-    "jobs_option",
-]
+from gridfsmount.config.keys import MAX_JOBS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

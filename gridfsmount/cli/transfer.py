@@ -20,7 +20,8 @@ from gridfsmount.cli.lakes import (
     open_lake_for_command,
     says_errors,
 )
-from gridfsmount.cli.parameters import Size, jobs_option
+from gridfsmount.cli.parameters import jobs_option
+from gridfsmount.config.kinds import Size
 from gridfsmount.core.chunks import DEFAULT_CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from gridfsmount.errors import StartupError
 

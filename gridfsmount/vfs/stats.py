@@ -10,11 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from gridfsmount.core.model import Attributes, Caller, Change, ContentId, Inode, Kind, Space
+from gridfsmount.core.model import Attributes, Caller, ContentId, Inode, Kind, Space
 from gridfsmount.errors import InvalidArgument, NoAttribute, NotADirectory, NotPermitted
 from gridfsmount.vfs.listing import Entry
 from gridfsmount.vfs.open_files import Opened
 from gridfsmount.vfs.parts import STATS, Part
+from gridfsmount.vfs.unchanging import UnchangingNames
 
 NAME: Final = ".stats"
 
@@ -27,11 +28,7 @@ def stats_part(report: Callable[[], Mapping[str, Any]], owner: tuple[int, int]) 
     return Part(stats, stats, stats, _NoDirectories(), stats, lambda inodes: None)
 
 
-def _refuse() -> NoReturn:
-    raise NotPermitted(f"{NAME} is kept by the mount")
-
-
-class _Stats:
+class _Stats(UnchangingNames):
     """The one file; see the protocols of `gridfsmount.vfs.parts`."""
 
     def __init__(self, report: Callable[[], Mapping[str, Any]], owner: tuple[int, int]) -> None:
@@ -39,6 +36,10 @@ class _Stats:
         self._owner = owner
         self._handles: dict[int, bytes] = {}
         self._numbers = itertools.count(STATS)
+
+    def refuse(self) -> NoReturn:
+        """Refuse a change."""
+        raise NotPermitted(f"{NAME} is kept by the mount")
 
     # --- names and attributes ------------------------------------------------------------------
 
@@ -60,63 +61,6 @@ class _Stats:
         """It takes none."""
         return Space(0, 0, 0)
 
-    async def make(
-        self, parent: Inode, name: str, kind: Kind, mode: int, caller: Caller, target: str = ""
-    ) -> Attributes:
-        """Nothing can be made in a file."""
-        raise NotADirectory(NAME)
-
-    async def create(
-        self,
-        parent: Inode,
-        name: str,
-        mode: int,
-        caller: Caller,
-        *,
-        exclusive: bool,
-        writable: bool,
-        append: bool,
-        truncate: bool,
-        mappable: bool,
-    ) -> tuple[Opened, Attributes]:
-        """Nothing can be made in a file."""
-        raise NotADirectory(NAME)
-
-    async def link(self, inode: Inode, parent: Inode, name: str) -> Attributes:
-        """It has one name."""
-        _refuse()
-
-    async def unlink(self, parent: Inode, name: str) -> None:
-        """It cannot be removed."""
-        _refuse()
-
-    async def remove_directory(self, parent: Inode, name: str) -> None:
-        """It is no folder."""
-        raise NotADirectory(NAME)
-
-    async def rename(
-        self,
-        parent: Inode,
-        name: str,
-        new_parent: Inode,
-        new_name: str,
-        *,
-        replace_existing: bool = True,
-        exchange: bool = False,
-    ) -> None:
-        """It stays where it is."""
-        _refuse()
-
-    async def change(
-        self, inode: Inode, change: Change, caller: Caller, handle: int | None
-    ) -> Attributes:
-        """No attribute can be set."""
-        _refuse()
-
-    async def drop_set_id(self, inode: Inode, caller: Caller) -> bool:
-        """It cannot be truncated."""
-        _refuse()
-
     # --- contents ------------------------------------------------------------------------------
 
     async def open(
@@ -132,7 +76,7 @@ class _Stats:
     ) -> Opened:
         """Take the figures; reads through this handle show them as they are now."""
         if writable or truncate:
-            _refuse()
+            self.refuse()
         number = next(self._numbers)
         self._handles[number] = json.dumps(self._report(), indent=1).encode() + b"\n"
         # Past the kernel's cache, which would believe in the size of 0.
@@ -144,7 +88,7 @@ class _Stats:
 
     async def write(self, number: int, offset: int, data: bytes) -> int:
         """It cannot be written."""
-        _refuse()
+        self.refuse()
 
     async def commit(self, number: int, *, synced: bool) -> None:
         """Nothing was written."""
@@ -169,11 +113,11 @@ class _Stats:
 
     async def set(self, inode: Inode, name: str, value: bytes, caller: Caller) -> None:
         """It gets none."""
-        _refuse()
+        self.refuse()
 
     async def remove(self, inode: Inode, name: str) -> None:
         """It has none."""
-        _refuse()
+        self.refuse()
 
 
 class _NoDirectories:

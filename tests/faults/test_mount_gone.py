@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.faults.lakes import (
     recovered,
     wait_for_chunks,
 )
-from tests.mounting import Mounted, eventually, mounted
+from tests.mounting import eventually, mounted
 
 PATH = "datasets/test/v1/file"
 OPTIONS = (f"--lease={LEASE}",)
@@ -132,11 +131,6 @@ def test_the_lease_of_a_writer_that_lives_is_left_alone(lake_uri: str, tmp_path:
         assert "expired" not in one.log_text() + other.log_text()
 
 
-def pause(mount: Mounted) -> None:
-    os.kill(mount.pid, signal.SIGSTOP)
-    os.waitid(os.P_PID, mount.pid, os.WSTOPPED)
-
-
 def test_a_writer_that_was_given_up_publishes_nothing(lake_uri: str, tmp_path: Path) -> None:
     old, data = b"old", os.urandom(20 * MIB)
     with (
@@ -150,11 +144,11 @@ def test_a_writer_that_was_given_up_publishes_nothing(lake_uri: str, tmp_path: P
         os.write(descriptor, data)
         wait_for_chunks(lake, 8)
 
-        pause(one)
+        one.pause()
         try:
             eventually(lambda: swept(lake), "the other mount sweeps the lease", SWEPT_WITHIN)
         finally:
-            os.kill(one.pid, signal.SIGCONT)
+            one.resume()
 
         assert errno_of(lambda: os.close(descriptor)) == errno.EIO
         assert "expired" in other.log_text()
@@ -183,11 +177,11 @@ def test_a_writer_that_uploaded_nothing_yet_survives_a_long_pause(
         os.write(small, b"content")
         wait_for_chunks(lake, 8)
 
-        pause(one)
+        one.pause()
         try:
             eventually(lambda: swept(lake), "the other mount sweeps the lease", SWEPT_WITHIN)
         finally:
-            os.kill(one.pid, signal.SIGCONT)
+            one.resume()
 
         os.close(small)
         assert errno_of(lambda: os.close(large)) == errno.EIO

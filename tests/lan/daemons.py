@@ -3,6 +3,7 @@
 What an installation adapts is adapted here: folders, ports, addresses and the Unix user.
 """
 
+import abc
 import contextlib
 import os
 import signal
@@ -68,13 +69,13 @@ class Daemon(Started):
             self._process.wait()
             self._process = None
 
+    @abc.abstractmethod
     def configure(self) -> None:
         """Write the configuration."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
         """What runs in the foreground."""
-        raise NotImplementedError
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -5,7 +5,6 @@
 
 import errno
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -39,8 +38,7 @@ def test_a_mount_that_was_stopped_sees_the_newest_and_tears_no_file(
         os.write(large, os.urandom(20 * MIB))
         wait_for_chunks(lake, 8)
 
-        os.kill(other.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, other.pid, os.WSTOPPED)
+        other.pause()
         try:
             (here / "rewritten").write_bytes(NEW)
             (here / "next").write_bytes(NEW)
@@ -52,7 +50,7 @@ def test_a_mount_that_was_stopped_sees_the_newest_and_tears_no_file(
                 lambda: not lake.uploads.count_documents({}), "the lease expires", 10 * SECONDS
             )
         finally:
-            os.kill(other.pid, signal.SIGCONT)
+            other.resume()
 
         assert [(there / name).stat().st_size for name in ("rewritten", "replaced")] == [
             len(NEW)

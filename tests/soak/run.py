@@ -8,7 +8,6 @@ end, through the mount that lived, and by drivers.
 
 import random
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from tests.soak.faults import all_faults
 from tests.soak.gauges import Gauge, described, growth
 from tests.torture.checker import Drivers, Fault, Folder, Violation
 from tests.torture.journal import UNFINISHED, Follower, Record
-from tests.torture.writer import CHUNK, GENERATIONS
+from tests.torture.writer import CHUNK, GENERATIONS, running
 
 DEADLINE: Final = 10.0
 LEASE: Final = 30.0
@@ -171,21 +170,17 @@ class Soak:
         for number in range(WRITERS[name]):
             mount.version(f"{VERSION}/{name}/{number}")
         path = self._folder / f"{name}.jsonl"
-        first = 1 + list(WRITERS).index(name) * 100 * GENERATIONS
-        command = [
-            *(sys.executable, "-m", "tests.torture.writer"),
-            *(str(mount.path / VERSION / name), str(path)),
-            *("--workers", str(WRITERS[name]), "--seed", str(self._chance.getrandbits(32))),
-            *("--first-generation", str(first)),
-        ]
-        with Follower(path) as journal:
-            # In a session of its own: Ctrl-C is for this program, which then ends that one.
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-            try:
-                yield process, journal
-            finally:
-                process.kill()
-                process.wait()
+        with (
+            Follower(path) as journal,
+            running(
+                mount.path / VERSION / name,
+                path,
+                workers=WRITERS[name],
+                seed=self._chance.getrandbits(32),
+                first_generation=1 + list(WRITERS).index(name) * 100 * GENERATIONS,
+            ) as process,
+        ):
+            yield process, journal
 
     def _end_writer(self, writer: subprocess.Popen[bytes], name: str) -> None:
         writer.terminate()

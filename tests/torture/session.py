@@ -11,11 +11,10 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +33,7 @@ from tests.torture.checker import (
     quiet_paths,
 )
 from tests.torture.journal import UNFINISHED, Follower, Operation, Record
-from tests.torture.writer import CHUNK, GENERATIONS
+from tests.torture.writer import CHUNK, GENERATIONS, running
 
 WORKERS: Final = 4
 
@@ -226,22 +225,14 @@ class Session:
 
     # --- the writer ----------------------------------------------------------------------------
 
-    @contextmanager
-    def _writer(self, name: str) -> Iterator[subprocess.Popen[bytes]]:
-        number = len(self._rounds)
-        command = [
-            *(sys.executable, "-m", "tests.torture.writer"),
-            *(str(self._mount.path / VERSION / name), str(self._folder / f"{name}.jsonl")),
-            *("--workers", str(WORKERS), "--seed", str(self._random.getrandbits(32))),
-            *("--first-generation", str(1 + number * WORKERS * GENERATIONS)),
-        ]
-        # In a session of its own: Ctrl-C is for this program, which then ends that one.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+    def _writer(self, name: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return running(
+            self._mount.path / VERSION / name,
+            self._folder / f"{name}.jsonl",
+            workers=WORKERS,
+            seed=self._random.getrandbits(32),
+            first_generation=1 + len(self._rounds) * WORKERS * GENERATIONS,
+        )
 
     def _await_progress(self, journal: Follower, since: float) -> None:
         """The mount recovers by itself: operations that begin after a kill succeed."""

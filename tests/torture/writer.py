@@ -14,6 +14,8 @@ import errno
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -378,6 +380,25 @@ class Worker:
 
     def _inside(self, folder: str) -> list[str]:
         return [path for path in self._belief.paths() if path.startswith(f"{folder}/")]
+
+
+@contextmanager
+def running(
+    folder: Path, journal: Path, *, workers: int, seed: int, first_generation: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """This program, at work for as long as a block runs."""
+    command = [
+        *(sys.executable, "-m", "tests.torture.writer", str(folder), str(journal)),
+        *("--workers", str(workers), "--seed", str(seed)),
+        *("--first-generation", str(first_generation)),
+    ]
+    # In a session of its own: Ctrl-C is for who started it, who then ends it.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _run(worker: Worker) -> None:

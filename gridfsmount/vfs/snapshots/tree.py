@@ -7,13 +7,13 @@ from gridfsmount.errors import InvalidArgument, NeverFound, NotFound
 from gridfsmount.vfs.presentation import Presentation
 from gridfsmount.vfs.snapshots.catalogue import Catalogue
 from gridfsmount.vfs.snapshots.numbers import LATEST_LINK, top
-from gridfsmount.vfs.snapshots.unchanging import UnchangingNames
+from gridfsmount.vfs.snapshots.unchanging import UnchangingSnapshots
 
 AREA = "snapshots"
 """Name of the folder of all snapshots."""
 
 
-class SnapshotTree(UnchangingNames):
+class SnapshotTree(UnchangingSnapshots):
     """The tree below `/snapshots`; see `gridfsmount.vfs.parts.Tree`.
 
     In a mount without a lake, its root as well, which then has nothing else in it.
