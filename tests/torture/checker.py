@@ -23,9 +23,9 @@ from tests.torture import contents
 from tests.torture.belief import FOLDER, Belief, State, World
 from tests.torture.journal import Operation
 
-LAG_SECONDS: Final = 2.0
-"""What the server acknowledged without its journal is safe from a kill after that: it writes the
-journal every 0.1 s, as fast as a busy disk lets it."""
+DURABLE: Final = frozenset({"rename", "rename folder", "unlink", "mkdir", "rmdir", "log"})
+"""Operations that are acknowledged only when the server's journal has them on its disk, and with
+them all that the server did before."""
 
 RECOVERY_SECONDS: Final = 15.0
 """For a mount to find out that its server is back, on a machine that does much else."""
@@ -234,18 +234,29 @@ class Drivers:
 
 
 def quiet_paths(
-    belief: Belief, operations: Sequence[Operation], kills: Sequence[float]
+    belief: Belief,
+    operations: Sequence[Operation],
+    everybody: Sequence[Operation],
+    kills: Sequence[float],
 ) -> set[str]:
-    """Paths whose operations all succeeded, and were over for long enough when the server died.
+    """Paths whose operations all succeeded, and were on the server's disk when it died.
 
-    What drivers were left with under a name goes with it: when a path that is not quiet is renamed,
-    or its folder, the new one is not quiet either.
+    What drivers are told is not waited for: it is safe when another operation that is, of any
+    worker, was acknowledged later. What drivers were left with under a name goes with it: when a
+    path that is not quiet is renamed, or its folder, the new one is not quiet either.
     """
+    proofs = [each for each in everybody if each.name in DURABLE and each.outcome == "done"]
+
+    def is_safe(operation: Operation, kill: float) -> bool:
+        return kill < operation.begun or any(
+            operation.ended < proof.begun and proof.ended < kill for proof in proofs
+        )
+
     disturbed: set[str] = set()
     for each in sorted(operations, key=lambda each: each.begun):
         if (
             each.outcome != "done"
-            or any(each.begun <= kill <= each.ended + LAG_SECONDS for kill in kills)
+            or not all(is_safe(each, kill) for kill in kills)
             or (len(each.paths) > 1 and not disturbed.isdisjoint(each.paths))
         ):
             disturbed.update(each.paths)

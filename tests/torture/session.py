@@ -331,6 +331,7 @@ class Session:
             quiet = quiet_paths(
                 belief,
                 operations,
+                round_.record.operations,
                 [kill.at for kill in round_.kills if kill.target is not Target.MOUNT],
             )
             self.report.violations += folder.check_digests(belief)

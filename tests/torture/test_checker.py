@@ -1,6 +1,6 @@
 """What the checker finds in a lake that was broken on purpose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.faults.lakes import Lake
 from tests.mounting import Mounted
 from tests.torture import contents
 from tests.torture.belief import Belief, Step
-from tests.torture.checker import LAG_SECONDS, Drivers, Fault, Folder, leftovers, quiet_paths
+from tests.torture.checker import Drivers, Fault, Folder, leftovers, quiet_paths
 from tests.torture.contents import EMPTY
 from tests.torture.journal import Operation
 
@@ -85,17 +85,25 @@ def test_drivers_must_see_what_was_acknowledged(lake: Mounted, belief: Belief) -
         assert [each.fault for each in found] == [Fault.LOST]
 
 
-def test_a_path_is_quiet_unless_the_server_died_soon_after_an_operation_on_it() -> None:
+def test_a_path_is_quiet_if_the_server_had_all_on_its_disk_before_it_died() -> None:
     belief = Belief()
     belief.done([Step({"file": CONTENT})])
     operation = Operation(0, 1, "write", (Step({"file": CONTENT}),), 10.0, 11.0, "done")
+    proof = Operation(1, 1, "unlink", (Step({"other": None}),), 11.5, 12.0, "done")
 
-    assert quiet_paths(belief, [operation], []) == {"file"}
-    assert quiet_paths(belief, [operation], [9.9, 11.1 + LAG_SECONDS]) == {"file"}
-    assert quiet_paths(belief, [operation], [10.5]) == set()
-    assert quiet_paths(belief, [operation], [10.9 + LAG_SECONDS]) == set()
-    operation.outcome = "failed"
-    assert quiet_paths(belief, [operation], []) == set()
+    def quiet(kills: Sequence[float]) -> bool:
+        return quiet_paths(belief, [operation], [operation, proof], kills) == {"file"}
+
+    assert quiet([])
+    assert quiet([9.9, 12.1])
+    assert not quiet([10.5])
+    assert not quiet([11.9])
+    proof.begun = 10.9
+    assert not quiet([12.1])
+    proof.begun, proof.outcome = 11.5, "failed"
+    assert not quiet([12.1])
+    proof.outcome, operation.outcome = "done", "failed"
+    assert not quiet([])
 
 
 def test_a_path_that_is_not_quiet_takes_that_along_when_its_folder_is_renamed() -> None:
@@ -103,6 +111,7 @@ def test_a_path_that_is_not_quiet_takes_that_along_when_its_folder_is_renamed() 
     belief.done([Step({"old": None, "new": CONTENT, "other": CONTENT})])
     write = Operation(0, 1, "write", (Step({"old": CONTENT}),), 10.0, 11.0, "done")
     rename = Operation(0, 2, "rename", (Step({"old": None, "new": CONTENT}),), 20.0, 21.0, "done")
+    both = [rename, write]
 
-    assert quiet_paths(belief, [rename, write], []) == {"old", "new", "other"}
-    assert quiet_paths(belief, [rename, write], [10.5]) == {"other"}
+    assert quiet_paths(belief, both, both, []) == {"old", "new", "other"}
+    assert quiet_paths(belief, both, both, [10.5]) == {"other"}
