@@ -265,10 +265,10 @@ def mount(
     forget_secrets()
     forbid_core_dumps()
     check_mountpoint(options.mountpoint)
-    if log_file is not None:
-        log_file = log_file.absolute()
-        if log_file.is_relative_to(options.mountpoint):  # to log, it would wait for itself
-            raise ConfigError(f"--log-file {log_file}: that is below the mount point")
+    log_file = log_file.absolute() if log_file else None
+    _check_outside(options.mountpoint, "--log-file", log_file)
+    _check_outside(options.mountpoint, "--disk-cache", options.disk_cache)
+    _check_outside(options.mountpoint, "--embedded", options.embedded)
     if foreground:
         set_up_logging(log_file, verbose, log_format)
         _run(options, lambda: None)
@@ -492,6 +492,12 @@ def _metrics(endpoint: tuple[str, int] | None) -> tuple[str, int] | None:
             "--metrics needs the package prometheus-client: pip install 'gridfsmount[metrics]'"
         )
     return endpoint
+
+
+def _check_outside(mountpoint: Path, option: str, path: Path | None) -> None:
+    """What the mount itself uses cannot be in it: it would wait for itself."""
+    if path is not None and path.resolve().is_relative_to(mountpoint.resolve()):
+        raise ConfigError(f"{option} {path}: that is below the mount point")
 
 
 def _disk_cache_size(folder: Path | None, size: int | None) -> int:

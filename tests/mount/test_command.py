@@ -313,12 +313,18 @@ def test_a_mount_point_must_be_an_empty_directory(shell: Shell, lake_uri: str) -
     assert_refused(shell.run("mount", lake_uri, full), "is not empty: mount on an empty")
 
 
-def test_a_log_below_the_mount_point_is_refused(shell: Shell, lake_uri: str) -> None:
-    log = shell.mountpoint / "log"
+@pytest.mark.parametrize("option", ["--log-file", "--disk-cache", "--embedded"])
+def test_what_the_mount_uses_itself_is_refused_below_the_mount_point(
+    shell: Shell, lake_uri: str, option: str
+) -> None:
+    (shell.folder / "link").symlink_to(shell.mountpoint)
+    lake = [] if option == "--embedded" else [lake_uri]
 
-    done = shell.run("mount", "--log-file", log, lake_uri, shell.mountpoint)
+    for place in (shell.mountpoint / "inside", shell.folder / "link" / "inside"):
+        done = shell.run("mount", option, place, *lake, shell.mountpoint)
 
-    assert_refused(done, f"--log-file {log}: that is below the mount point")
+        assert_refused(done, f"{option} {place}: that is below the mount point")
+        assert not place.exists()
 
 
 def test_a_mount_point_that_is_taken_is_refused(shell: Shell, lake_uri: str) -> None:
