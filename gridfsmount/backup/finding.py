@@ -9,22 +9,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from gridfsmount.backup.snapshots import contents_of
 from gridfsmount.core.model import Content, ContentId
 from gridfsmount.core.vault import Vault
 from gridfsmount.errors import Damaged, NotFound
 from gridfsmount.store.lake import Lake
+from gridfsmount.store.trash import MOVING_POLL, MOVING_SECONDS
 from gridfsmount.vaults.manifest import Manifest
 from gridfsmount.versions.hashing import Hashed, look_up
 
 log = logging.getLogger(__name__)
-
-MOVING_SECONDS: Final = 10.0
-"""For a content to arrive in the trash; who moves it there may have died in between."""
-
-_POLL_SECONDS: Final = 0.05
 
 
 def find(lake: Lake, contents: Sequence[ContentId]) -> dict[ContentId, Hashed]:
@@ -39,7 +34,7 @@ def find(lake: Lake, contents: Sequence[ContentId]) -> dict[ContentId, Hashed]:
         found |= look_up(lake, rest)
         if not moving or time.monotonic() > until:
             break
-        time.sleep(_POLL_SECONDS)
+        time.sleep(MOVING_POLL)
     return found
 
 

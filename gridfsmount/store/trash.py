@@ -40,6 +40,12 @@ BATCH: Final = 1000
 ERASE_BYTES: Final = 256 << 20
 """What is erased in one go at most, unless one content is larger: well within a deadline."""
 
+MOVING_SECONDS: Final = 10.0
+"""For a content to arrive here; who moves it may have died in between."""
+
+MOVING_POLL: Final = 0.05
+"""Seconds between two looks for it."""
+
 _ANNOUNCED: Final = timedelta(seconds=60)
 """A content is announced so long before its name is gone at most: that backup may show it."""
 
@@ -190,6 +196,14 @@ class Trash:
             with contextlib.suppress(Damaged):
                 found.append(decode_content(_file_of(entry) or {}))
         return found, any(_file_of(entry) is None for entry in entries)
+
+    def look_for(self, content: ContentId) -> tuple[Content | None, bool]:
+        """A content that may be here by now; and whether it is on its way, if it is nowhere."""
+        try:
+            return self._contents.get(content), False
+        except Damaged:
+            found, moving = self.find([content])
+            return (found[0] if found else None), moving
 
     def holds(self, content: ContentId) -> bool:
         """Whether a content is here, to stay until its time."""

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+import trio
+
 from gridfsmount.core.chunks import Bytes
 from gridfsmount.core.model import Caller, Content, ContentId, Inode, Kind, Node
 from gridfsmount.errors import (
@@ -30,6 +32,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.store.lake import Lake
 from gridfsmount.store.openings import Opening
+from gridfsmount.store.trash import MOVING_POLL, MOVING_SECONDS
 from gridfsmount.telemetry.counters import Gauge, Uploads
 from gridfsmount.vfs.fleeting import LastSeen
 from gridfsmount.vfs.open_files import Handle, Opened, OpenFile, may_be_page
@@ -378,7 +381,7 @@ class Files:
         """A file that is gone, as it was; None if it is open here with another content."""
         inode, node, content = last.node.inode, last.node, last.content
         if node.content is not None and content is None:
-            content = await self._workers.foreground(self._content_of_gone, node.content)
+            content = await self._content_of_gone(node.content)
         if (0 if content is None else content.length) != node.size:
             return None
         # No checkpoint from here on. There is one content only: the kernel asks for attributes by
@@ -390,12 +393,13 @@ class Files:
             self.unlinked(inode, elsewhere=True)
         return file if file.dirty or file.node.content == node.content else None
 
-    def _content_of_gone(self, content: ContentId) -> Content | None:
-        try:
-            return self._lake.contents.get(content)
-        except Damaged:
-            found, _ = self._lake.trash.find([content])
-            return found[0] if found else None
+    async def _content_of_gone(self, content: ContentId) -> Content | None:
+        until = time.monotonic() + MOVING_SECONDS
+        while True:
+            found, moving = await self._workers.foreground(self._lake.trash.look_for, content)
+            if found is not None or not moving or time.monotonic() > until:
+                return found
+            await trio.sleep(MOVING_POLL)
 
     def _opened(self, node: Node, content: Content | None, began: float) -> OpenFile:
         file = self._files[node.inode] = OpenFile(

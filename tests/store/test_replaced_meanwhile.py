@@ -10,6 +10,7 @@ from gridfsmount.reading.folders import FolderAhead
 from gridfsmount.reading.reader import Reader
 from gridfsmount.reading.source import Source
 from gridfsmount.store.lake import Lake
+from gridfsmount.vfs import files
 from gridfsmount.vfs.files import Files
 from gridfsmount.vfs.known_tree import KnownTree
 from gridfsmount.vfs.lake_tree import LakeTree
@@ -152,6 +153,46 @@ async def test_what_is_written_to_it_goes_with_it(mount: Mount) -> None:
     await mount.files.commit(handle, synced=False)
     await mount.files.release(handle)
     assert mount.garden.read(mount.node()) == b"2"
+
+
+async def test_what_is_on_its_way_to_the_trash_is_waited_for(mount: Mount) -> None:
+    await fleeting(mount)
+    mount.replace(b"found")
+    node, lake = mount.node(), mount.lake
+    assert node.content is not None
+    lake.trash.announce(node.content, "file")
+    hidden = lake.contents.hide(node.content)  # as a mount that is slow from here on
+    assert hidden is not None
+    found = await mount.look_up()
+    lake.tree.delete(node)
+    handles: list[int] = []
+
+    async def open_it() -> None:
+        handles.append(await mount.open(found.inode))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_it)
+        await trio.sleep(0.2)
+        assert not handles
+        lake.contents.restore(hidden)
+        lake.trash.settle(node.content)
+    assert await mount.files.read(handles[0], 0, 100) == b"found"
+
+
+async def test_what_never_arrives_in_the_trash_is_gone(
+    mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MOVING_SECONDS", 0.1)
+    await fleeting(mount)
+    mount.replace(b"found")
+    node, lake = mount.node(), mount.lake
+    assert node.content is not None
+    lake.trash.announce(node.content, "file")
+    lake.contents.hide(node.content)
+    found = await mount.look_up()
+    lake.tree.delete(node)
+    with pytest.raises(Stale):
+        await mount.open(found.inode)
 
 
 async def test_what_is_replaced_here_is_opened_as_it_was_by_who_found_it_before(
