@@ -196,8 +196,13 @@ class Drivers:
             if not shows(self._read(bson.ObjectId(content)), state):
                 yield Violation(Fault.OTHER, f"drivers cannot read {self._prefix}/{path} by its id")
 
-    def check_names(self, belief: Belief, quiet: set[str]) -> Iterator[Violation]:
-        """By filename everything is whole; paths that are `quiet` show their state of now."""
+    def check_names(
+        self, belief: Belief, quiet: set[str], operations: Sequence[Operation] = ()
+    ) -> Iterator[Violation]:
+        """By filename everything is whole; paths that are `quiet` show their state of now.
+
+        What is wrong is told with what `operations` did there.
+        """
         everything = {
             state: None
             for states in belief.ever.values()
@@ -213,14 +218,16 @@ class Drivers:
             elif path in quiet and not shows(seen, belief.certain[path]):
                 yield Violation(
                     Fault.LOST,
-                    f"drivers see {name} as {seen_as(seen)}, not as {told(belief.certain[path])}",
+                    f"drivers see {name} as {seen_as(seen)}, not as {told(belief.certain[path])}"
+                    f"{_history(operations, path)}",
                 )
         missing = {
             f"{self._prefix}/{path}" for path in quiet if isinstance(belief.certain[path], tuple)
         }
         empty = {f"{self._prefix}/{path}" for path in quiet if belief.certain[path] == ()}
         for name in missing - empty - set(self._filenames()):
-            yield Violation(Fault.LOST, f"drivers do not see {name}")
+            path = name.removeprefix(f"{self._prefix}/")
+            yield Violation(Fault.LOST, f"drivers do not see {name}{_history(operations, path)}")
 
     def _filenames(self) -> list[str]:
         below = {"filename": {"$gte": f"{self._prefix}/", "$lt": f"{self._prefix}0"}}
@@ -231,6 +238,14 @@ class Drivers:
             return self._bucket.open_download_stream(content).read()
         except gridfs.errors.GridFSError as error:
             return f"unreadable ({error})"
+
+
+def _history(operations: Sequence[Operation], path: str) -> str:
+    return "".join(
+        f"; {each.name} of {', '.join(sorted(each.paths))} at {each.begun:.3f} to {each.ended:.3f}"
+        for each in operations
+        if path in each.paths
+    )
 
 
 def quiet_paths(

@@ -336,7 +336,7 @@ class Session:
             )
             self.report.violations += folder.check_digests(belief)
             self.report.violations += drivers.check(belief)
-            self.report.violations += drivers.check_names(belief, quiet)
+            self.report.violations += drivers.check_names(belief, quiet, operations)
             self.report.by_name += sum(
                 isinstance(state, tuple) and bool(state)
                 for path, state in belief.certain.items()
