@@ -8,8 +8,14 @@ from gridfsmount.cli.backup_pin import pin, unpin
 from gridfsmount.cli.backup_prune import prune
 from gridfsmount.cli.backup_restore import restore
 from gridfsmount.cli.backup_verify import verify
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
-from gridfsmount.cli.transfer import PLACE, uri_option
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.vaults import choose_vaults, vault_option
 
 

@@ -10,11 +10,17 @@ import click
 from gridfsmount.addresses import redact
 from gridfsmount.cli.bars import file_bar, file_count
 from gridfsmount.cli.interrupting import interruptible
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.parameters import DEFAULT_JOBS, jobs_option
 from gridfsmount.cli.runs import noted
 from gridfsmount.cli.settings import read_settings
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
 from gridfsmount.config.kinds import Rate
 from gridfsmount.core.wording import counted, printable, sized

@@ -14,10 +14,9 @@ import click
 
 from gridfsmount.addresses import redact
 from gridfsmount.cli.interrupting import interruptible
-from gridfsmount.cli.lakes import LakeChoice, lake_options, says_errors
+from gridfsmount.cli.lakes import LakeChoice, lake_options, says_errors, uri_option
 from gridfsmount.cli.runs import lake_for_notes, noted
 from gridfsmount.cli.settings import read_settings
-from gridfsmount.cli.transfer import uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
 from gridfsmount.config.keys import KEPT
 from gridfsmount.config.kinds import Duration, TimeZone

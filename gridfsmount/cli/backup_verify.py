@@ -11,11 +11,17 @@ import click
 
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.interrupting import interruptible
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.runs import lake_for_notes, noted
 from gridfsmount.cli.settings import read_settings
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, opened, vault_option
 from gridfsmount.config.kinds import Duration, Percent
 from gridfsmount.core.wording import counted, printable, sized

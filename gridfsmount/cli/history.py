@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.paths import is_inside, locate
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.versions import json_option
 from gridfsmount.core.wording import counted, printable, sized
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
 
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
+
+PLACE: Final = "with --uri"
+"""Where the address goes: the arguments are paths."""
+
+uri_option = click.option("--uri", help="Address of the lake, mongodb://...")
 
 uri_file_option = click.option(
     "--uri-file",

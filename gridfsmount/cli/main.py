@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,7 @@ from gridfsmount.addresses import (
     known_uri,
     redact,
 )
-from gridfsmount.cli.backup import backup
-from gridfsmount.cli.config import config_commands
 from gridfsmount.cli.defaults import MOUNT, named_by_source, with_config
-from gridfsmount.cli.diff import diff
-from gridfsmount.cli.doctor.command import doctor
-from gridfsmount.cli.history import log, show
 from gridfsmount.cli.lakes import (
     LakeChoice,
     bucket_option,
@@ -32,19 +28,12 @@ from gridfsmount.cli.lakes import (
     login_options,
     says_errors,
     uri_file_option,
+    uri_option,
 )
 from gridfsmount.cli.logs import log_format_option, set_up_logging, slow_option
-from gridfsmount.cli.manifest import manifest
-from gridfsmount.cli.manual import completion, man
 from gridfsmount.cli.parameters import jobs_option
-from gridfsmount.cli.sealing import seal
 from gridfsmount.cli.secrets import forbid_core_dumps, forget_secrets, scrub_process_title
-from gridfsmount.cli.transfer import get, put, uri_option
-from gridfsmount.cli.units import install_units, tune
 from gridfsmount.cli.vaults import choose_vaults, mounted_vaults, vault_option
-from gridfsmount.cli.verify import verify
-from gridfsmount.cli.versions import delete, fork, link, tag
-from gridfsmount.cli.web import web
 from gridfsmount.config.document import Config
 from gridfsmount.config.keys import SECTIONS
 from gridfsmount.config.kinds import Duration
@@ -57,6 +46,31 @@ from gridfsmount.mount.daemon import default_log_file, run_in_background
 from gridfsmount.mount.mountpoint import check_mountpoint, clear_dead, unmount
 from gridfsmount.mount.options import MountOptions
 
+_ELSEWHERE: Final = {
+    "backup": "backup:backup",
+    "completion": "manual:completion",
+    "config": "config:config_commands",
+    "delete": "versions:delete",
+    "diff": "diff:diff",
+    "doctor": "doctor.command:doctor",
+    "fork": "versions:fork",
+    "get": "transfer:get",
+    "install-units": "units:install_units",
+    "link": "versions:link",
+    "log": "history:log",
+    "man": "manual:man",
+    "manifest": "manifest:manifest",
+    "put": "transfer:put",
+    "seal": "sealing:seal",
+    "show": "history:show",
+    "tag": "versions:tag",
+    "tune": "units:tune",
+    "verify": "verify:verify",
+    "web": "web:web",
+}
+"""Commands of other modules, each of which is imported when its command is asked for: all of them
+take as long as the rest of a short command."""
+
 MOUNT_KINDS: Final = {name: key.kind for name, key in SECTIONS["mount"].items()}
 """Options take what the keys of the same names take."""
 
@@ -68,7 +82,19 @@ def main() -> None:
 
 
 class _Commands(click.Group):
-    """Says what is wrong with a command line without the secrets that are in it."""
+    """Knows commands without importing them, and tells what is wrong without secrets."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if cmd_name in _ELSEWHERE:
+            module, _, name = _ELSEWHERE[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(f"gridfsmount.cli.{module}"), name)
+            return command
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""
@@ -436,28 +462,6 @@ def status(address: str | None, uri: str | None, choice: LakeChoice, as_json: bo
     from gridfsmount.cli.status import run_status
 
     run_status(choice, uri or address, as_json=as_json)
-
-
-commands.add_command(backup)
-commands.add_command(config_commands)
-commands.add_command(doctor)
-commands.add_command(put)
-commands.add_command(get)
-commands.add_command(manifest)
-commands.add_command(diff)
-commands.add_command(verify)
-commands.add_command(seal)
-commands.add_command(fork)
-commands.add_command(log)
-commands.add_command(show)
-commands.add_command(tag)
-commands.add_command(link)
-commands.add_command(delete)
-commands.add_command(web)
-commands.add_command(completion)
-commands.add_command(man)
-commands.add_command(install_units)
-commands.add_command(tune)
 
 
 def _run(options: MountOptions, ready: Callable[[], None]) -> None:

@@ -102,9 +102,15 @@ def _pages(
     context = click.Context(command, info_name=name.rpartition(" ")[2], parent=parent)
     yield f"{name.replace(' ', '-')}.1", "\n".join(_page(command, name, context)) + "\n"
     if isinstance(command, click.Group):
-        for each, below in sorted(command.commands.items()):
-            if not below.hidden:
-                yield from _pages(below, f"{name} {each}", context)
+        for each, below in _below(command, context):
+            yield from _pages(below, f"{name} {each}", context)
+
+
+def _below(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None and not command.hidden:
+            yield name, command
 
 
 def _page(command: click.Command, name: str, context: click.Context) -> Iterator[str]:
@@ -123,9 +129,8 @@ def _page(command: click.Command, name: str, context: click.Context) -> Iterator
             yield from _item(*record)
     if isinstance(command, click.Group):
         yield ".SH COMMANDS"
-        for word, below in sorted(command.commands.items()):
-            if not below.hidden:
-                yield from _item(f"{dashed}-{word}(1)", below.get_short_help_str(limit=200))
+        for word, below in _below(command, context):
+            yield from _item(f"{dashed}-{word}(1)", below.get_short_help_str(limit=200))
     yield _EXIT_STATUS.strip()
     if context.parent is not None:
         yield ".SH SEE ALSO"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gridfsmount.addresses import redact
-from gridfsmount.cli.lakes import LakeChoice, has_address, open_lake_for_command
-from gridfsmount.cli.transfer import PLACE
+from gridfsmount.cli.lakes import PLACE, LakeChoice, has_address, open_lake_for_command
 from gridfsmount.cli.vaults import VaultChoice
 from gridfsmount.core.wording import printable
 from gridfsmount.errors import LakeError

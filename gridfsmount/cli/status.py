@@ -10,12 +10,11 @@ from typing import Final
 
 import click
 
-from gridfsmount.cli.lakes import LakeChoice, open_lake_for_command
+from gridfsmount.cli.lakes import PLACE, LakeChoice, open_lake_for_command
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, read_settings
 from gridfsmount.cli.status_backups import backups
 from gridfsmount.cli.status_machines import clock, members_section, mounts
-from gridfsmount.cli.transfer import PLACE
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import FileSystemError, StartupError
 from gridfsmount.store.lake import Lake, missing_indexes

@@ -14,11 +14,13 @@ import click
 from gridfsmount.addresses import redact
 from gridfsmount.cli.bars import file_bar
 from gridfsmount.cli.lakes import (
+    PLACE,
     LakeChoice,
     lake_options,
     lease_option,
     open_lake_for_command,
     says_errors,
+    uri_option,
 )
 from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.config.kinds import Size
@@ -34,11 +36,6 @@ SHOWN_FAILURES: Final = 100
 """Lines; the rest is counted."""
 
 MIB: Final = 1 << 20
-
-PLACE: Final = "with --uri"
-"""Where the address goes: the arguments are paths."""
-
-uri_option = click.option("--uri", help="Address of the lake, mongodb://...")
 
 
 def _transfer_options(command: Callable[..., None]) -> Callable[..., None]:

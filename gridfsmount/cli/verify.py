@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gridfsmount.cli.bars import file_bar
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.parameters import jobs_option
 from gridfsmount.cli.paths import locate
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import FileSystemError, StartupError
 

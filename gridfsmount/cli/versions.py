@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gridfsmount.cli.bars import file_count
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.paths import locate
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.core.wording import counted, printable, sized
 from gridfsmount.errors import ConfigError, FileSystemError, StartupError
 from gridfsmount.who import who

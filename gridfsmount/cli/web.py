@@ -11,11 +11,17 @@ import click
 from click.core import ParameterSource
 
 from gridfsmount.addresses import read_config
-from gridfsmount.cli.lakes import LakeChoice, lake_options, open_lake_for_command, says_errors
+from gridfsmount.cli.lakes import (
+    PLACE,
+    LakeChoice,
+    lake_options,
+    open_lake_for_command,
+    says_errors,
+    uri_option,
+)
 from gridfsmount.cli.logs import set_up_logging
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings, read_settings
-from gridfsmount.cli.transfer import PLACE, uri_option
 from gridfsmount.cli.vaults import choose_vaults, opened, vault_option
 from gridfsmount.config.kinds import LOOPBACK, Endpoint
 from gridfsmount.errors import ConfigError, FileSystemError, StoreUnavailable

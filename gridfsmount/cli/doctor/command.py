@@ -15,9 +15,8 @@ from gridfsmount.addresses import known_embedded, known_uri, read_config, redact
 from gridfsmount.cli.doctor import backups, machine, mounts
 from gridfsmount.cli.doctor.asking import Check, ask
 from gridfsmount.cli.doctor.findings import Finding, Verdict, warning
-from gridfsmount.cli.lakes import LakeChoice, lake_options, says_errors
+from gridfsmount.cli.lakes import LakeChoice, lake_options, says_errors, uri_option
 from gridfsmount.cli.settings import Settings, read_settings
-from gridfsmount.cli.transfer import uri_option
 from gridfsmount.cli.vaults import VaultChoice, choose_vaults, vault_option
 from gridfsmount.core.wording import counted, printable
 from gridfsmount.errors import ConfigError

@@ -9,13 +9,12 @@ from typing import Any, Final, TypeAlias
 
 from gridfsmount.addresses import find_uri, known_bucket, known_embedded
 from gridfsmount.cli.doctor.findings import NEXT, Finding, ok, problem, warning
-from gridfsmount.cli.lakes import LakeChoice
+from gridfsmount.cli.lakes import PLACE, LakeChoice
 from gridfsmount.cli.sections import Section
 from gridfsmount.cli.settings import Settings
 from gridfsmount.cli.status import disk, lake_section, uploads
 from gridfsmount.cli.status_backups import backups
 from gridfsmount.cli.status_machines import clock, members_section
-from gridfsmount.cli.transfer import PLACE
 from gridfsmount.errors import (
     AccessDenied,
     ConnectError,
