@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,14 +82,18 @@ def test_a_restore_that_is_ended_leaves_nothing_that_is_seen(
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     tree = store.connection.collection("tree")
+
+    def has_ended() -> bool:
+        with suppress(OSError):  # nobody waits for it
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        return process.poll() is not None
+
     try:
         eventually(lambda: tree.find_one({"detached": {"$exists": True}}), "it is under way")
         assert find(store, parse("datasets/test/v2")) is None
         process.send_signal(number)
-        if number == signal.SIGTERM:
-            with path.open("wb"):  # so that the thread that waits for it goes on
-                pass
-        assert process.wait(30) != 0
+        eventually(has_ended, "it ends")
+        assert process.returncode != 0
     finally:
         process.kill()
         process.wait()
