@@ -5,6 +5,8 @@ import gc
 import sys
 from typing import Final
 
+import trio
+
 # malloc.h, see mallopt(3).
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -25,6 +27,16 @@ Python's 5 ms cost a fifth of the speed of a cold read, and so did 0.1 ms."""
 _YOUNG_OBJECTS: Final = 20_000
 """Objects made before the youngest are looked through for cycles, of which there are few here."""
 
+_COLLECT_SECONDS: Final = 30.0
+"""Between looks through all but the oldest. An error of the driver that it retried keeps up to some
+thousand frames, and the chunks in them, in a cycle: without failures there are none."""
+
+_LOOKS: Final = 10
+"""So many of these looks before the oldest may be due as well."""
+
+_GROWTH: Final = 1.25
+"""By how much the oldest must have grown for that: however many there are, they cost little."""
+
 
 def tune_runtime() -> None:
     """Set up this process; without glibc, as far as possible."""
@@ -39,3 +51,15 @@ def tune_runtime() -> None:
     mallopt(_M_ARENA_MAX, 1)  # what one thread gives back another can have
     mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+async def collect_in_time() -> None:
+    """Free what cycles alone keep, until cancelled; in a mount with little to do it would stay."""
+    kept = 0
+    while True:
+        for _ in range(_LOOKS):
+            await trio.sleep(_COLLECT_SECONDS)
+            gc.collect(1)
+        if len(gc.get_objects(2)) > _GROWTH * kept:
+            gc.collect()
+            kept = len(gc.get_objects(2))

@@ -1,0 +1,49 @@
+"""What a mount's process frees by itself."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from gridfsmount.mount import runtime
+
+
+class Cycle:
+    """Kept by nothing but itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_collects() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def left_in(generation: int) -> weakref.ref[Cycle]:
+    """A cycle that is garbage by now, and was found to be in use so many times."""
+    cycle = Cycle()
+    for each in range(generation):
+        gc.collect(each)
+    return weakref.ref(cycle)
+
+
+@pytest.mark.parametrize("generation", [0, 1, 2])
+async def test_what_only_cycles_keep_is_freed_in_time(
+    generation: int, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery
+) -> None:
+    monkeypatch.setattr(runtime, "_COLLECT_SECONDS", 0.001)
+    cycle = left_in(generation)
+    assert cycle() is not None
+
+    nursery.start_soon(runtime.collect_in_time)
+
+    for _ in range(1000):
+        await trio.sleep(0.01)
+        if cycle() is None:
+            return
+    pytest.fail("it is never freed")
