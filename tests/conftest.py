@@ -14,7 +14,7 @@ from tests.mounting import Mounted, assert_healthy_log
 
 # No deadline in either: on a busy machine one slow example is not a failure.
 settings.register_profile("dev", max_examples=50, deadline=None)
-settings.register_profile("ci", max_examples=200, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=100, deadline=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 QUICK_DROPS = ("--journalCommitInterval", "10")
