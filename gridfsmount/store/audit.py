@@ -24,10 +24,11 @@ from gridfsmount.store.encoding import (
     decode_content,
     decode_node,
     lake_metadata,
+    same,
     whole_number,
 )
 from gridfsmount.store.naming import first_name
-from gridfsmount.store.undecoded import same, total, usable_inode
+from gridfsmount.store.undecoded import total, usable_inode
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _FILE_FIELDS: Final = {
     "chunkSize": 1,
     "filename": 1,
     "metadata.lake.format": 1,
+    "metadata.lake.content": 1,
     "metadata.lake.filename": 1,
     "metadata.lake.adopted": 1,
 }

@@ -306,6 +306,7 @@ class Contents:
             "metadata": {
                 "lake": {
                     "format": CONTENT_FORMAT,
+                    "content": content_key(content.id),
                     "filename": path,
                     "writer": self._writer,
                     **encode_content(content),

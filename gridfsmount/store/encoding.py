@@ -4,9 +4,11 @@ What the lake writes is exact; what it reads is checked, since any client may ha
 document that makes no sense is `Damaged`, never a crash.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import bson
@@ -58,6 +60,7 @@ EXACT: Final = (str, bytes, bson.ObjectId)
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
 _INTEGERS: Final = frozenset({int, Int64})
+_NOT_A_NUMBER: Final = "NaN"
 _NO_NAMES: Final = frozenset({"", ".", ".."})
 _MAX_INT64: Final = (1 << 63) - 1
 _MAX_CHUNK_SIZE: Final = (1 << 31) - 1
@@ -140,11 +143,35 @@ def encode_content(content: Content) -> Document:
     return fields
 
 
+def same(value: Any) -> Hashable:
+    """A value that equals that of every key which the server takes for the same."""
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+    if isinstance(value, Decimal) and value.is_nan():
+        return _NOT_A_NUMBER  # for the server they are all one, and the same as a double's
+    if isinstance(value, float) and math.isnan(value):
+        return _NOT_A_NUMBER
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return value
+    if isinstance(value, bson.ObjectId):
+        return value
+    try:
+        return bson.encode({"": value}, codec_options=CODEC)
+    except UnicodeEncodeError:
+        return repr(value)
+
+
 def lake_metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Our own fields of an `fs.files` document; empty for a foreign one."""
+    """Our own fields of an `fs.files` document; empty for a foreign one.
+
+    That is one, too, to which a driver gave the metadata of another content.
+    """
     metadata = document.get("metadata")
     lake = metadata.get("lake") if isinstance(metadata, Mapping) else None
-    return lake if isinstance(lake, Mapping) else {}
+    if not isinstance(lake, Mapping):
+        return {}
+    identity = document.get("_id")
+    return lake if same(lake.get("content", identity)) == same(identity) else {}
 
 
 def encode_name(name: Name) -> Document:

@@ -46,7 +46,7 @@ class Filenames:
         """Some contents lost a file, which others may show still: tell the path of one of these."""
         shown = self.of(contents)
         with self._seam.operation(f"read {len(shown)} filenames"):
-            fields = {"filename": 1, "metadata.lake.filename": 1}
+            fields = {"filename": 1, "metadata.lake.filename": 1, "metadata.lake.content": 1}
             known = [content_key(each) for each in shown]
             documents = list(self._files.find({"_id": {"$in": known}}, fields))
         changes: dict[tuple[str, str], list[Any]] = {}

@@ -2,7 +2,8 @@
 
 A foreign content is one without our marker, a number in `metadata.lake.format`. Once it has a
 node it gets the marker, with the filename it had then: a filename that differs from that copy
-later on was changed by a driver, since the mount always changes both.
+later on was changed by a driver, since the mount always changes both. A marker names its content
+as well: one of another content came along when a driver copied the metadata, and marks nothing.
 """
 
 import logging
@@ -40,6 +41,7 @@ FIELDS: Final = {
     "uploadDate": 1,
     "filename": 1,
     "metadata.lake.format": 1,
+    "metadata.lake.content": 1,
     "metadata.lake.filename": 1,
 }
 _BATCH: Final = 500
@@ -53,6 +55,7 @@ LOOK: Final = 100
 # `$not`, and not null or `$exists`: metadata may be anything, and an empty array is neither.
 _MARKED: Final = {"$gte": 1}
 UNMARKED: Final = {"metadata.lake.format": {"$not": _MARKED}}
+"""Contents without a marker, by its index; not those with another content's."""
 
 _MAX_NS: Final = (1 << 63) - 1
 """What an int64 holds: the year 2262. A driver's date may be any."""
@@ -162,7 +165,7 @@ class Foreign:
             return self._files.bulk_write(changes, ordered=False).matched_count == len(changes)
 
     def renamed(self) -> list[Upload]:
-        """Marked contents whose filename a driver changed, a batch of them.
+        """Contents whose filename is not the marker's, or whose marker is another's: a batch.
 
         Reads the whole collection.
         """
@@ -172,9 +175,14 @@ class Foreign:
                     {
                         "metadata.lake.format": _MARKED,
                         "$expr": {
-                            "$ne": [
-                                {"$ifNull": ["$filename", None]},
-                                {"$ifNull": ["$metadata.lake.filename", None]},
+                            "$or": [
+                                {
+                                    "$ne": [
+                                        {"$ifNull": ["$filename", None]},
+                                        {"$ifNull": ["$metadata.lake.filename", None]},
+                                    ]
+                                },
+                                _anothers(),
                             ]
                         },
                     },
@@ -212,7 +220,13 @@ class Foreign:
     def watch(self) -> "ContentChanges":
         """Follow changes of the bucket from now on; needs a replica set or a sharded cluster."""
         changed: list[Document] = [
-            {"operationType": "insert", "fullDocument.metadata.lake.format": {"$not": _MARKED}},
+            {
+                "operationType": "insert",
+                "$or": [
+                    {"fullDocument.metadata.lake.format": {"$not": _MARKED}},
+                    {"$expr": _anothers("fullDocument.")},
+                ],
+            },
             {"operationType": "replace"},
             {"operationType": "delete"},
             {
@@ -308,18 +322,24 @@ def _this(upload: Upload) -> Document:
 
 
 def _plain_mark(upload: Upload) -> Document:
-    return {"$set": {"metadata.lake": _marker(upload.filename)}}
+    marker = {**_MARKER, "content": content_key(upload.id), "filename": upload.filename}
+    return {"$set": {"metadata.lake": marker}}
 
 
-def _marker(filename: object) -> Document:
-    return {"format": CONTENT_FORMAT, "filename": filename, "adopted": True}
+_MARKER: Final = {"format": CONTENT_FORMAT, "adopted": True}
+
+
+def _anothers(prefix: str = "") -> Document:
+    """Whether the marker is another content's; one that names none is its content's own."""
+    identity = f"${prefix}_id"
+    return {"$ne": [{"$ifNull": [f"${prefix}metadata.lake.content", identity]}, identity]}
 
 
 def _marked_metadata(filename: object) -> Document:
     """What `metadata` becomes; nothing in it is lost."""
-    marker = _marker(filename)
+    marker = {**_MARKER, "content": "$_id", "filename": filename}
     found = "$metadata.lake.format"
-    ours = {"$and": [{"$isNumber": found}, {"$gte": [found, 1]}]}
+    ours = {"$and": [{"$isNumber": found}, {"$gte": [found, 1]}, {"$not": [_anothers()]}]}
     hashes_kept = {"$mergeObjects": ["$metadata.lake", {"filename": filename}]}
     theirs_kept = {"$mergeObjects": [marker, {"lake": "$metadata.lake"}]}
     return {

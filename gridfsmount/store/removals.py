@@ -16,9 +16,9 @@ from gridfsmount.core.model import ContentId, Inode, Kind
 from gridfsmount.errors import Damaged
 from gridfsmount.store.connection import Connection
 from gridfsmount.store.detached import Detached, Remains
-from gridfsmount.store.encoding import Document, content_id, content_key
+from gridfsmount.store.encoding import Document, content_id, content_key, same
 from gridfsmount.store.trash import Trash
-from gridfsmount.store.undecoded import same, usable_inode
+from gridfsmount.store.undecoded import usable_inode
 
 log = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from gridfsmount.core.model import Content, ContentId
 from gridfsmount.errors import Conflict, Damaged
 from gridfsmount.store.connection import DURABLE, Connection
 from gridfsmount.store.contents import Contents
-from gridfsmount.store.encoding import Document, content_id, content_key, decode_content
+from gridfsmount.store.encoding import Document, content_id, content_key, decode_content, same
 from gridfsmount.store.filenames import Filenames
 from gridfsmount.store.processes import Processes
 from gridfsmount.store.seam import DUPLICATE
 from gridfsmount.store.tree import Tree
-from gridfsmount.store.undecoded import same, total
+from gridfsmount.store.undecoded import total
 
 log = logging.getLogger(__name__)
 

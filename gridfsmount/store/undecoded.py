@@ -5,18 +5,13 @@ domain values.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import bson
-from bson import Decimal128, ObjectId
-
 from gridfsmount.core.model import Inode
-from gridfsmount.store.encoding import CODEC, whole_number
+from gridfsmount.store.encoding import whole_number
 
 _MAX_INT64: Final = (1 << 63) - 1
-_NOT_A_NUMBER: Final = "NaN"
 
 
 def usable_inode(value: object) -> Inode | None:
@@ -51,21 +46,3 @@ def is_utf8(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def same(value: Any) -> Hashable:
-    """A value that equals that of every key which the server takes for the same."""
-    if isinstance(value, Decimal128):
-        value = value.to_decimal()
-    if isinstance(value, Decimal) and value.is_nan():
-        return _NOT_A_NUMBER  # for the server they are all one, and the same as a double's
-    if isinstance(value, float) and math.isnan(value):
-        return _NOT_A_NUMBER
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return value
-    if isinstance(value, ObjectId):
-        return value
-    try:
-        return bson.encode({"": value}, codec_options=CODEC)
-    except UnicodeEncodeError:
-        return repr(value)

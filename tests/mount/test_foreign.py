@@ -267,10 +267,11 @@ def test_an_over_long_name_is_cut_and_kept_apart(site: Site) -> None:
 
 def test_a_name_that_is_not_utf8_is_shown(site: Site) -> None:
     word = site.fresh()
-    identity = site.driver.insert(f"{word}-bad", DATA)
-    document = bson.encode(site.driver.document(identity))
-    site.driver.files.delete_one({"_id": identity})
-    broken = document.replace(f"{word}-bad".encode(), f"{word}-b".encode() + b"\xe9\xff")
+    identity = ObjectId()
+    site.driver.chunks.insert_one({"files_id": identity, "n": 0, "data": DATA})
+    name = f"{word}-b??"
+    document = {"_id": identity, "length": len(DATA), "chunkSize": len(DATA), "filename": name}
+    broken = bson.encode(document).replace(name.encode(), f"{word}-b".encode() + b"\xe9\xff")
     site.driver.files.insert_one(RawBSONDocument(broken))
     seen(site.unsorted / f"{word}-b%ED%B3%A9%ED%B3%BF", DATA)
     # Gone before pymongo, which cannot read it, meets it in another test.
@@ -469,6 +470,21 @@ def test_the_newest_revision_is_shown_and_older_ones_stay_for_drivers(site: Site
     remove(bodies[1])
     for path in paths.values():
         gone(path)
+
+
+def test_an_upload_with_the_metadata_of_another_file_is_a_new_one(site: Site) -> None:
+    word = site.fresh()
+    version = site.mount.version(f"datasets/{word}/v1")
+    (version / "ours").write_bytes(b"by the mount")
+    site.driver.upload(f"datasets/{word}/v1/theirs", b"by a driver", metadata={"mine": 1})
+    seen(version / "theirs", b"by a driver")
+    for name in ("ours", "theirs"):
+        filename = f"datasets/{word}/v1/{name}"
+        (old,) = site.driver.bucket.find({"filename": filename})
+        site.driver.upload(f"{filename} too", f"copied from {name}".encode(), metadata=old.metadata)
+        site.driver.upload(filename, f"{name}, once more".encode(), metadata=old.metadata)
+        seen(version / f"{name} too", f"copied from {name}".encode())
+        seen(version / name, f"{name}, once more".encode())
 
 
 def test_what_a_driver_renames_moves(site: Site) -> None:

@@ -644,6 +644,66 @@ def test_a_driver_that_drops_our_mark_is_adopted_again(store: Lake, bucket: Buck
     assert_sound(store)
 
 
+@pytest.mark.parametrize("filename", ["datasets/test/v1/x", "datasets/test/v1/y"])
+@pytest.mark.parametrize("ours", [True, False], ids=["a mount's", "a driver's"])
+@pytest.mark.parametrize("told", [True, False])
+def test_an_upload_with_the_metadata_of_another_is_a_new_one(
+    store: Lake, bucket: Bucket, filename: str, ours: bool, told: bool
+) -> None:
+    if ours:
+        Garden(store).file(Garden(store).version(), "x", b"old")
+    else:
+        bucket.upload("datasets/test/v1/x", b"old", metadata={"mine": 1})
+        adopt(store)
+    (old,) = bucket.gridfs.find({"filename": "datasets/test/v1/x"})
+    assert old.metadata is not None
+    changes = store.foreign.watch()
+    copy = bucket.upload(filename, b"other bytes", metadata=old.metadata)
+    change = changes.next_change()
+    changes.close()
+    assert change is not None
+    assert change.new
+    if told:
+        Adopter(store).adopt_these([change.content])
+    else:
+        reconcile(store)
+    assert shown(store) == {"datasets/test/v1/x": b"old", filename: b"other bytes"}
+    kept = bucket.metadata(copy)
+    assert kept.get("mine") == old.metadata.get("mine")
+    assert kept["lake"]["lake"] == old.metadata["lake"]
+    assert kept["lake"]["content"] == copy
+    # All is said: nothing more is found, and what drivers rename is followed as ever.
+    assert Follower(store).follow_renames() == 0
+    bucket.gridfs.rename(copy, "datasets/test/v1/z")
+    reconcile(store)
+    assert shown(store)["datasets/test/v1/z"] == b"other bytes"
+    assert_sound(store)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["a mount's", "a driver's"])
+def test_a_content_that_is_given_the_metadata_of_another_keeps_its_bytes(
+    store: Lake, bucket: Bucket, ours: bool
+) -> None:
+    garden = Garden(store)
+    version = garden.version()
+    garden.file(version, "x", b"old")
+    if ours:
+        garden.file(version, "y", b"other bytes")
+    else:
+        bucket.upload("datasets/test/v1/y", b"other bytes")
+        adopt(store)
+    (old,) = bucket.gridfs.find({"filename": "datasets/test/v1/x"})
+    bucket.files.update_one(
+        {"filename": "datasets/test/v1/y"}, {"$set": {"metadata": old.metadata}}
+    )
+    expected = {"datasets/test/v1/x": b"old", "datasets/test/v1/y": b"other bytes"}
+    assert shown(store) == expected
+    reconcile(store)
+    assert shown(store) == expected
+    assert Follower(store).follow_renames() == 0
+    assert_sound(store)
+
+
 def test_an_adoption_that_was_interrupted_is_finished(
     store: Lake, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
