@@ -1,8 +1,9 @@
-"""Contents that other GridFS clients uploaded, given their nodes.
+"""Contents that other GridFS clients uploaded: given their nodes, and moved when they are renamed.
 
 Blocking code without state between calls; several mounts may run it at once. The node comes
 first and the marker on the content last, so an interrupted adoption is simply done again; the
-unique index on names decides who is first. A batch of a thousand takes about as many questions
+unique index on names decides who is first. Whoever marks a content sees whether it is still called
+what its node was made for, and else moves that. A batch of a thousand takes about as many questions
 as a single upload.
 """
 
@@ -10,11 +11,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from gridfsmount.adopting.folders import Folders, Parts
-from gridfsmount.adopting.revisions import TRIES, Revisions, is_newer, size_of
+from gridfsmount.adopting.revisions import TRIES, Revisions, again, filenames_of, is_newer, size_of
 from gridfsmount.core.filing import Place, place_of, unsorted_place
 from gridfsmount.core.model import UNSORTED, ContentId, Inode, Kind, Name, Node
 from gridfsmount.errors import AlreadyExists, Conflict, ReadOnly
@@ -37,7 +39,7 @@ class _Home:
 
 
 class Adopter:
-    """Makes nodes for uploads."""
+    """Makes nodes for uploads, and moves them."""
 
     def __init__(self, lake: Lake) -> None:
         """Work on `lake`."""
@@ -93,20 +95,91 @@ class Adopter:
         astray = self._astray(homes, folders)
         settled = [upload for upload in uploads if upload.id not in astray]
         gone = self._trash.keep_many([upload.id for upload in settled])
-        if not self._foreign.mark(settled):  # a driver was quick to remove one
-            there = {each.id for each in self._foreign.get_many([each.id for each in settled])}
-            gone |= {each.id for each in settled} - there
+        renamed = self._elsewhere([each for each in settled if each.id in shown])
+        placed = [upload for upload in settled if upload.id not in renamed]
+        if not self._foreign.mark(placed):  # a driver was quick to remove or rename one
+            now = {each.id: each for each in self._foreign.get_many([each.id for each in placed])}
+            for upload in placed:
+                if upload.id not in now:
+                    gone.add(upload.id)
+                elif now[upload.id].filename != upload.filename:
+                    renamed[upload.id] = replace(
+                        now[upload.id], marked=True, marked_filename=upload.filename
+                    )
         for content in gone:
             self._revisions.let_go(content)
+        for upload in renamed.values():
+            if upload.id not in gone:
+                self.follow_rename(upload)
         self._changed |= {home.parent.inode for home in homes if home.upload.id not in astray}
         return len(homes) - len(astray), astray
 
-    def home(self, upload: Upload, folders: Folders) -> tuple[Node, Name]:
-        """The folder for one upload, made if need be, and its name there."""
-        (home,) = self._homes([upload], folders)
-        return home.parent, home.name
+    def _elsewhere(self, uploads: Sequence[Upload]) -> dict[ContentId, Upload]:
+        """Those of some uploads with nodes of which none is where the filename says."""
+        if not uploads:
+            return {}
+        nodes = {upload.id: self._tree.by_content(upload.id) for upload in uploads}
+        paths = self._tree.paths([node.inode for each in nodes.values() for node in each])
+        return {
+            upload.id: upload
+            for upload in uploads
+            if nodes[upload.id]
+            and not _paths_of(upload) & {paths.get(node.inode) for node in nodes[upload.id]}
+        }
 
-    def settle(self, node: Node, upload: Upload, folders: Folders) -> None:
+    def follow_rename(self, upload: Upload) -> None:
+        """Bring the node of a content to where its filename says, and mark it."""
+        nodes = self._tree.by_content(upload.id)
+        if not nodes:
+            # An older revision, which may be the newest of its new name; or a new content.
+            self.adopt([upload])
+            return
+        if len(nodes) > 1:
+            nodes = self._known_by_filename(nodes, upload)
+        moved = sum(again(partial(self._move, node.inode, upload)) for node in nodes)
+        self._foreign.mark([upload])
+        if moved:
+            older = self._foreign.newest(upload.marked_filename)
+            if older is not None and not self._tree.shows(older.id):
+                self.adopt([older])
+
+    def _known_by_filename(self, nodes: Sequence[Node], upload: Upload) -> list[Node]:
+        """The file that drivers knew under the old name; forks that show the content too stay."""
+        paths = self._tree.paths([node.inode for node in nodes])
+        return [
+            node
+            for node in nodes
+            if upload.marked_filename in list(filenames_of(node, paths.get(node.inode)))
+        ]
+
+    def _move(self, inode: Inode, upload: Upload) -> bool:
+        """Bring a node to the place of its upload; whether it left its old one."""
+        node = self._tree.get(inode)
+        if node is None or node.content != upload.id:
+            return False
+        if self._revisions.is_sealed(node):
+            log.warning("%r was renamed by a driver, in a sealed version: ignored", node.names)
+            return False
+        folders = Folders(self._tree)
+        (home,) = self._homes([upload], folders)
+        name = home.name
+        if name in node.names or _spare_name(upload) in node.names:
+            return False
+        log.info("a driver renamed %s to %r", node.names[0].name, upload.filename)
+        try:
+            self._tree.set_names(
+                node, (name, *node.names[1:]), time.time_ns(), version=home.parent.version
+            )
+        except ReadOnly:
+            log.warning("%r was renamed by a driver, in a sealed version: ignored", node.names)
+            return False
+        except AlreadyExists:
+            self._tree.delete(node)
+            self._settle(_node_of(node.inode, name, upload, home.parent.version), upload, folders)
+        self._revisions.touch((*node.names, name))
+        return True
+
+    def _settle(self, node: Node, upload: Upload, folders: Folders) -> None:
         """Find a place for a new node whose name is taken.
 
         By an older revision of the same file, which then shows the newer; or by something else.
@@ -134,9 +207,9 @@ class Adopter:
         if unsorted is None:
             raise Conflict("unsorted/ is gone")
         log.warning("%r is taken by something else: the upload is in unsorted/", name.name)
-        spare = spare_name(upload)
+        spare = _spare_name(upload)
         try:
-            self._tree.insert(node_of(node.inode, spare, upload, unsorted.version))
+            self._tree.insert(_node_of(node.inode, spare, upload, unsorted.version))
         except AlreadyExists:
             existing = self._tree.find(spare.parent, spare.name)
             if existing is None or existing.content != upload.id:
@@ -171,7 +244,7 @@ class Adopter:
     def _make_nodes(self, homes: Sequence[_Home], folders: Folders) -> None:
         numbers = self._tree.allocate(len(homes)) if homes else range(0)
         nodes = {
-            Inode(number): node_of(Inode(number), home.name, home.upload, home.parent.version)
+            Inode(number): _node_of(Inode(number), home.name, home.upload, home.parent.version)
             for number, home in zip(numbers, homes, strict=True)
         }
         uploads = dict(zip(nodes, (home.upload for home in homes), strict=True))
@@ -186,7 +259,7 @@ class Adopter:
             upload, existing = uploads[inode], there.get(nodes[inode].names[0])
             other = shown.get(existing.content) if existing and existing.content else None
             if not (other and other.filename == upload.filename and not is_newer(upload, other)):
-                self.settle(nodes[inode], upload, folders)
+                self._settle(nodes[inode], upload, folders)
 
     def _astray(self, homes: Sequence[_Home], folders: Folders) -> set[ContentId]:
         """Uploads whose folder somebody removed or froze meanwhile; their nodes go too.
@@ -213,12 +286,23 @@ def _home(upload: Upload, place: Place, folders: Folders) -> _Home | None:
     return _Home(upload, folder, parent, Name(parent.inode, place.parts[-1]))
 
 
-def spare_name(upload: Upload) -> Name:
+def _paths_of(upload: Upload) -> set[str | None]:
+    """Where an upload may be, by its filename."""
+    filename, content = str(upload.filename), str(upload.id)
+    places = (
+        place_of(upload.filename, content),
+        unsorted_place(filename),
+        unsorted_place(filename, content),
+    )
+    return {str(place) for place in places}
+
+
+def _spare_name(upload: Upload) -> Name:
     """Where an upload goes whose place is taken by something else."""
     return Name(UNSORTED, unsorted_place(str(upload.filename), str(upload.id)).parts[-1])
 
 
-def node_of(inode: Inode, name: Name, upload: Upload, version: Inode | None) -> Node:
+def _node_of(inode: Inode, name: Name, upload: Upload, version: Inode | None) -> Node:
     """A new node for an upload."""
     return Node(
         inode=inode,

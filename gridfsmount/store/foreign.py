@@ -32,6 +32,7 @@ from gridfsmount.store.encoding import (
     lake_metadata,
 )
 from gridfsmount.store.seam import translate
+from gridfsmount.store.undecoded import is_utf8
 
 log = logging.getLogger(__name__)
 
@@ -143,16 +144,19 @@ class Foreign:
     def mark(self, uploads: Sequence[Upload]) -> bool:
         """Note that contents have their nodes, under the filenames that were seen.
 
-        Not those that they have now: a driver may have renamed one since. Returns whether all are
-        there: a driver may have removed one, too.
+        Not those that they have now: a driver may have renamed one since. Returns whether that is
+        known to be all that there is to do: else one may have been renamed, or removed.
         """
         if not uploads:
             return True
         with self._seam.operation(f"mark {len(uploads)} contents"):
-            if all(_is_utf8(each.filename) for each in uploads):
+            if all(_is_text(each.filename) for each in uploads):
                 # What nearly all need, and a fifth of the server's time.
                 quick = [
-                    UpdateOne({**_this(each), **_PLAIN}, _plain_mark(each)) for each in uploads
+                    UpdateOne(
+                        {**_this(each), "filename": each.filename, **_PLAIN}, _plain_mark(each)
+                    )
+                    for each in uploads
                 ]
                 if self._files.bulk_write(quick, ordered=False).matched_count == len(uploads):
                     return True
@@ -162,7 +166,8 @@ class Foreign:
                 )
                 for each in uploads
             ]
-            return self._files.bulk_write(changes, ordered=False).matched_count == len(changes)
+            self._files.bulk_write(changes, ordered=False)
+        return False
 
     def renamed(self) -> list[Upload]:
         """Contents whose filename is not the marker's, or whose marker is another's: a batch.
@@ -361,6 +366,10 @@ def _seen_filename(upload: Upload) -> Document:
     if _is_utf8(upload.filename):
         return {"$literal": upload.filename}
     return {"$ifNull": ["$filename", None]}  # only the server can copy it
+
+
+def _is_text(value: object) -> bool:
+    return value is None or (isinstance(value, str) and is_utf8(value))
 
 
 def _is_utf8(value: object) -> bool:

@@ -14,7 +14,17 @@ from pymongo.database import Database
 
 from gridfsmount.adopting.adopter import Adopter
 from gridfsmount.adopting.follower import Follower
-from gridfsmount.core.model import AREAS, NO_FOLDER, UNSORTED, Inode, Kind, Name, Node, State
+from gridfsmount.core.model import (
+    AREAS,
+    NO_FOLDER,
+    UNSORTED,
+    ContentId,
+    Inode,
+    Kind,
+    Name,
+    Node,
+    State,
+)
 from gridfsmount.errors import Damaged
 from gridfsmount.store.backlog import Turn
 from gridfsmount.store.encoding import content_id
@@ -929,6 +939,52 @@ def test_an_upload_that_is_removed_while_it_is_adopted_leaves_nothing(
     before(monkeypatch, store.foreign, "mark", lambda: bucket.gridfs.delete(key))
     adopt(store)
     assert shown(store) == {"unsorted/y": b"stays"}
+
+
+NEW_NAMES: dict[str, Callable[[Bucket, Any], object]] = {
+    "renamed": lambda bucket, key: bucket.gridfs.rename(key, "x"),
+    "uploaded again": lambda bucket, key: (
+        bucket.gridfs.delete(key),
+        bucket.gridfs.upload_from_stream_with_id(key, "x", b"data"),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", NEW_NAMES)
+@pytest.mark.parametrize("adopted", [True, False], ids=["and adopted", "only"])
+@pytest.mark.parametrize("moment", ["before its node", "before its mark", "after its mark"])
+def test_an_upload_that_is_renamed_while_it_is_adopted_has_its_new_name_alone(
+    store: Lake,
+    bucket: Bucket,
+    any_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    adopted: bool,
+    how: str,
+) -> None:
+    key = bucket.upload("x.part", b"data")
+    told: list[ContentId] = []
+
+    def rename() -> None:
+        NEW_NAMES[how](bucket, key)
+        if adopted:
+            with opened(any_uri) as other:
+                adopt(other)
+                Follower(other).follow([content_id(key)])
+        else:
+            told.append(content_id(key))
+
+    moments: dict[str, tuple[object, str]] = {
+        "before its node": (store.tree, "insert_many"),
+        "before its mark": (store.foreign, "mark"),
+        "after its mark": (store.tree, "touch"),
+    }
+    with monkeypatch.context() as patch:
+        before(patch, *moments[moment], rename)
+        adopt(store)
+    Follower(store).follow(told)  # the server tells of it after the upload
+    assert shown(store) == {"unsorted/x": b"data"}
+    assert_sound(store)
 
 
 def test_an_upload_whose_folder_is_removed_meanwhile_gets_a_new_one(
