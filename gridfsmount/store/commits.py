@@ -396,6 +396,14 @@ class Commits:
             self._trash.announce(target.content, new.name)
 
         mine: set[Inode] = set()
+        lost: set[ContentId] = set()
+
+        def delete(parked: Node, session: ClientSession | None) -> None:
+            if parked.content is not None:
+                if parked.content != target.content:  # another machine wrote to it meanwhile
+                    self._trash.announce(parked.content, new.name)
+                lost.add(parked.content)
+            self._tree.delete(parked, session)
 
         def replace(session: ClientSession | None) -> tuple[Node, Node | None]:
             parked = self._park(target, new, (new,), session, mine)
@@ -403,7 +411,7 @@ class Commits:
                 raise DirectoryNotEmpty(new.name)
             renamed = self._tree.set_names(node, names, now, version=version, session=session)
             if last:
-                self._insist(parked, lambda node: self._tree.delete(node, session), session)
+                self._insist(parked, lambda node: delete(node, session), session)
                 return renamed, None
             rest = tuple(each for each in target.names if each != new)
             left = self._insist(
@@ -417,8 +425,8 @@ class Commits:
             self._tree.set_names(renamed, node.names, now, version=node.version)
             self._tree.insert(target)
             raise DirectoryNotEmpty(new.name)
-        if last and target.content is not None:
-            self._trash.settle(target.content)
+        for content in lost:
+            self._trash.settle(content)
         if left is not None and target.names[0] == new:
             self._retell(left, "")
         return renamed

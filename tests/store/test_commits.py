@@ -589,6 +589,34 @@ def test_one_that_was_replaced_already_goes(
 
 
 @no_transactions
+@pytest.mark.parametrize("before", [OTHER, None], ids=["a file", "an empty file"])
+def test_what_is_written_to_a_file_while_it_is_set_aside_goes_with_it(
+    store: Lake,
+    garden: Garden,
+    version: Node,
+    any_uri: str,
+    before: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node, target = garden.file(version, "new", DATA), garden.file(version, "old", before)
+    original = Tree.delete
+    written: list[Node] = []
+
+    def late(self: Tree, *args: Any) -> None:
+        if not written:
+            written.append(garden.write(target, b"by another machine"))
+        original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tree, "delete", late)
+        store.commits.rename(node, node.names[0], target.names[0], target, None)
+    assert str(written[0].content) in in_trash(store)
+    assert len(files_documents(store)) == 1
+    assert_seen_by_drivers(any_uri, "datasets/test/v1/old", DATA)
+    assert_settled(store)
+
+
+@no_transactions
 def test_one_with_other_names_keeps_those(store: Lake, garden: Garden, version: Node) -> None:
     node, target = garden.file(version, "new", DATA), garden.file(version, "old", OTHER)
     target = store.commits.add_link(target, Name(version.inode, "kept"))
