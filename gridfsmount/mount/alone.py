@@ -17,7 +17,7 @@ from gridfsmount.fuse.kernel import fill
 from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import MountOptions
 from gridfsmount.mount.probe import Probe
-from gridfsmount.mount.runtime import collect_in_time, tune_runtime
+from gridfsmount.mount.runtime import free_in_time, tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, lake_of, make_shelves, open_all
 from gridfsmount.mount.supervision import Supervision
@@ -100,7 +100,7 @@ async def _serve(
         try:
             nursery.start_soon(stop_on_signal)
             nursery.start_soon(announce, probe, ready, supervision)
-            nursery.start_soon(collect_in_time)
+            nursery.start_soon(free_in_time)
             for shelf in shelves:
                 nursery.start_soon(shelf.run)
             if disk is not None:

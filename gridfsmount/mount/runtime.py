@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -44,22 +45,34 @@ def tune_runtime() -> None:
     gc.collect()
     gc.freeze()  # what was imported stays for good
     gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
+    mallopt = _of_glibc("mallopt")
     mallopt(_M_ARENA_MAX, 1)  # what one thread gives back another can have
     mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
-async def collect_in_time() -> None:
-    """Free what cycles alone keep, until cancelled; in a mount with little to do it would stay."""
+async def free_in_time() -> None:
+    """Free what cycles alone keep, and give the system what is free, until cancelled.
+
+    In a mount with little to do the cycles would stay. And glibc gives back only what lies above
+    all that is in use, so that a mount would keep what it needed once: see malloc_trim(3).
+    """
+    trim = _of_glibc("malloc_trim")
     kept = 0
     while True:
         for _ in range(_LOOKS):
             await trio.sleep(_COLLECT_SECONDS)
             gc.collect(1)
+            trim(0)
         if len(gc.get_objects(2)) > _GROWTH * kept:
             gc.collect()
             kept = len(gc.get_objects(2))
+
+
+def _of_glibc(name: str) -> Callable[..., object]:
+    """A function of glibc; with another library, one that does nothing."""
+    try:
+        found: Callable[..., object] = getattr(ctypes.CDLL("libc.so.6"), name)
+    except (OSError, AttributeError):
+        return lambda *_: None
+    return found

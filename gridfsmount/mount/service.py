@@ -21,7 +21,7 @@ from gridfsmount.mount.janitor import Janitor
 from gridfsmount.mount.notify import Notifier
 from gridfsmount.mount.options import TRASH_GRACE, MountOptions
 from gridfsmount.mount.probe import Probe
-from gridfsmount.mount.runtime import collect_in_time, tune_runtime
+from gridfsmount.mount.runtime import free_in_time, tune_runtime
 from gridfsmount.mount.serving import announce, disk_cache, facts, only, stop_on_signal
 from gridfsmount.mount.shelves import copies_folder, make_shelves, open_some
 from gridfsmount.mount.supervision import Supervision
@@ -231,7 +231,7 @@ async def _serve(
             nursery.start_soon(stop_on_signal)
             nursery.start_soon(announce, probe, ready, supervision)
             nursery.start_soon(Aging(options.deadline, drop).run)
-            nursery.start_soon(collect_in_time)
+            nursery.start_soon(free_in_time)
             if disk is not None:
                 errands.start(workers.disk, disk.scan)
             if lake.connection.deployment.transactions:

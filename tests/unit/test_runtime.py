@@ -1,6 +1,8 @@
 """What a mount's process frees by itself."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -40,10 +42,43 @@ async def test_what_only_cycles_keep_is_freed_in_time(
     cycle = left_in(generation)
     assert cycle() is not None
 
-    nursery.start_soon(runtime.collect_in_time)
+    nursery.start_soon(runtime.free_in_time)
 
     for _ in range(1000):
         await trio.sleep(0.01)
         if cycle() is None:
             return
     pytest.fail("it is never freed")
+
+
+BURST = """
+import random, sys, trio
+from pathlib import Path
+from gridfsmount.mount import runtime
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+async def main():
+    runtime._COLLECT_SECONDS = 0.01
+    runtime.tune_runtime()
+    before = resident()
+    buffers = [bytearray(100_000) for _ in range(2000)]
+    kept = buffers[::20]
+    del buffers
+    print(resident() - before)
+    with trio.move_on_after(1):
+        await runtime.free_in_time()
+    print(resident() - before)
+
+trio.run(main)
+"""
+
+
+def test_memory_of_a_burst_goes_back_to_the_system() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", BURST], capture_output=True, text=True, check=True, timeout=60
+    )
+    held, left = map(int, answer.stdout.split())
+    assert held > 150_000_000  # what is in use lies among it
+    assert left < 50_000_000
