@@ -99,13 +99,12 @@ class Adopter:
         placed = [upload for upload in settled if upload.id not in renamed]
         if not self._foreign.mark(placed):  # a driver was quick to remove or rename one
             now = {each.id: each for each in self._foreign.get_many([each.id for each in placed])}
-            for upload in placed:
-                if upload.id not in now:
-                    gone.add(upload.id)
-                elif now[upload.id].filename != upload.filename:
-                    renamed[upload.id] = replace(
-                        now[upload.id], marked=True, marked_filename=upload.filename
-                    )
+            gone |= {upload.id for upload in placed if upload.id not in now}
+            renamed |= {
+                upload.id: replace(now[upload.id], marked_filename=upload.filename)
+                for upload in placed
+                if upload.id in now and now[upload.id].filename != upload.filename
+            }
         for content in gone:
             self._revisions.let_go(content)
         for upload in renamed.values():
@@ -124,7 +123,7 @@ class Adopter:
             upload.id: upload
             for upload in uploads
             if nodes[upload.id]
-            and not _paths_of(upload) & {paths.get(node.inode) for node in nodes[upload.id]}
+            and _paths_of(upload).isdisjoint(paths.get(node.inode) for node in nodes[upload.id])
         }
 
     def follow_rename(self, upload: Upload) -> None:
@@ -286,7 +285,7 @@ def _home(upload: Upload, place: Place, folders: Folders) -> _Home | None:
     return _Home(upload, folder, parent, Name(parent.inode, place.parts[-1]))
 
 
-def _paths_of(upload: Upload) -> set[str | None]:
+def _paths_of(upload: Upload) -> set[str]:
     """Where an upload may be, by its filename."""
     filename, content = str(upload.filename), str(upload.id)
     places = (

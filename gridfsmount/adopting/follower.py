@@ -3,15 +3,12 @@
 Blocking code without state between calls; several mounts may run it at once.
 """
 
-import logging
 from collections.abc import Sequence
 
 from gridfsmount.adopting.adopter import Adopter
 from gridfsmount.adopting.revisions import Revisions
 from gridfsmount.core.model import ContentId, Inode
 from gridfsmount.store.lake import Lake
-
-log = logging.getLogger(__name__)
 
 
 class Follower:

@@ -52,7 +52,7 @@ async def test_what_only_cycles_keep_is_freed_in_time(
 
 
 BURST = """
-import random, sys, trio
+import trio
 from pathlib import Path
 from gridfsmount.mount import runtime
 
